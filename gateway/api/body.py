@@ -1,0 +1,101 @@
+"""From the bytes of a submission to a new job, or to an error that names the field."""
+
+import re
+from typing import Any
+
+import msgspec
+
+from gateway.api.schemas import Submission, SubmitMenu, SubmitPrompt, check_language, check_text
+from infra.errors import InvalidInput
+from pipeline.menu.text import parse_menu_text
+from pipeline.submission import NewJob
+
+MAX_DEPTH = 32
+
+_DECODER = msgspec.json.Decoder(Submission)
+_STRINGS_AND_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"|([\[{])|[\]}]', re.DOTALL)
+_AT_PATH = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
+_NAMED_FIELD = re.compile(r"(?:unknown|required) field `(?P<name>[^`]*)`")
+
+
+def decode_submission(body: bytes) -> Submission:
+    """A well-formed submission. Raises InvalidInput naming the field; values that need settings are checked later."""
+    _check_depth(body)
+    try:
+        submission = _DECODER.decode(body)
+    except msgspec.ValidationError as error:
+        raise _with_field(error) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"The body is not valid JSON: {error}.", field="body") from error
+    check_text(msgspec.to_builtins(submission))
+    return submission
+
+
+def new_job(submission: Submission, max_items: int) -> NewJob:
+    """What the submission asks for. Raises InvalidInput naming the field."""
+    check_language(submission.target_language, "target_language")
+    if submission.source_language is not None:
+        check_language(submission.source_language, "source_language")
+    if isinstance(submission, SubmitPrompt):
+        rows: tuple[dict[str, Any], ...] = (_prompt_row(submission),)
+        title: str | None = submission.title
+    else:
+        rows, title = _menu_rows(submission, max_items), None
+    kind = "prompt" if isinstance(submission, SubmitPrompt) else "menu"
+    return NewJob(kind, title, submission.source_language, submission.target_language, rows)
+
+
+def _menu_rows(menu: SubmitMenu, max_items: int) -> tuple[dict[str, Any], ...]:
+    if (menu.items is None) == (menu.text is None):
+        raise InvalidInput("A menu has either items or text.", field="items" if menu.items is None else "text")
+    field = "items" if menu.text is None else "text"
+    if menu.items is not None:
+        lines = [(item.name, item.price, item.category) for item in menu.items]
+        for index, (name, _, _) in enumerate(lines):
+            if not name.strip():
+                raise InvalidInput("A dish needs a name.", field=f"items[{index}].name")
+    else:
+        lines = [(line.name, line.price, line.category) for line in parse_menu_text(menu.text or "")]
+    if not 1 <= len(lines) <= max_items:
+        raise InvalidInput(f"A menu has 1 to {max_items} dishes; this one has {len(lines)}.", field=field)
+    if menu.text is not None:
+        _check_lines(lines)
+    return tuple({"name": name, "input_price": price, "input_category": category} for name, price, category in lines)
+
+
+def _check_lines(lines: list[tuple[str, str | None, str | None]]) -> None:
+    for name, price, category in lines:
+        if len(name) > 500 or len(price or "") > 100 or len(category or "") > 200:
+            raise InvalidInput(f"The dish {name[:40]!r} is longer than a menu line may be.", field="text")
+
+
+def _prompt_row(prompt: SubmitPrompt) -> dict[str, Any]:
+    return {
+        "parent_id": None,
+        "version": 1,
+        "title": prompt.title,
+        "content": prompt.content,
+        "test_cases": msgspec.to_builtins(prompt.test_cases),
+    }
+
+
+def _check_depth(body: bytes) -> None:
+    depth = 0
+    for token in _STRINGS_AND_BRACKETS.finditer(body):
+        if token[1]:
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise InvalidInput(f"The JSON is nested deeper than {MAX_DEPTH} levels.", field="body")
+        elif token[0] in (b"]", b"}"):
+            depth -= 1
+
+
+def _with_field(error: msgspec.ValidationError) -> InvalidInput:
+    found = _AT_PATH.match(str(error))
+    assert found is not None
+    path = (found["path"] or "$").removeprefix("$").removeprefix(".")
+    if named := _NAMED_FIELD.search(found["what"]):
+        path = f"{path}.{named['name']}" if path else named["name"]
+    elif "Invalid value" in found["what"] and not path:
+        path = "kind"
+    return InvalidInput(f"{found['what'].rstrip('.')}.", field=path or "body")

@@ -1,0 +1,132 @@
+"""The ASGI application: routes over the services of one process."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from litestar import Litestar, MediaType, Request, Response, get
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
+from litestar.static_files import create_static_files_router
+
+from gateway.api import health, jobs, sessions, streams
+from gateway.api.errors import EXCEPTION_HANDLERS
+from gateway.services import Services, running
+from infra.settings import Settings
+from infra.telemetry.logs import configure_logs
+
+MAX_BODY_BYTES = 1_048_576
+STATIC = Path(str(files("gateway"))) / "static"
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+@get("/", include_in_schema=False)
+async def live_page() -> Response[bytes]:
+    """The live page."""
+    return _page("index.html")
+
+
+class DocsPage(OpenAPIRenderPlugin):
+    """The API's reference as a page of our own: the usual viewers load their scripts from other hosts."""
+
+    def __init__(self) -> None:
+        super().__init__(path="/")
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        """The page; it fetches the document itself."""
+        return (STATIC / "docs.html").read_bytes()
+
+
+def _page(name: str) -> Response[bytes]:
+    return Response((STATIC / name).read_bytes(), media_type=MediaType.HTML, headers={"Cache-Control": "no-cache"})
+
+
+def create_app(settings: Settings | None = None) -> Litestar:
+    """The application of one process, from its settings (by default those of the environment)."""
+    settings = settings or Settings()
+    configure_logs(settings.telemetry)
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        async with running(settings) as services:
+            app.state.services = services
+            loop = asyncio.get_running_loop()
+            restore = _drain_at_signal(lambda: loop.call_soon_threadsafe(services.hub.drain))
+            try:
+                yield
+            finally:
+                restore()
+
+    return Litestar(
+        route_handlers=[
+            live_page,
+            create_static_files_router("/static", directories=[STATIC], include_in_schema=False),
+            jobs.submit_job,
+            jobs.show_job,
+            jobs.cancel_job,
+            jobs.retry_stage,
+            sessions.show_session,
+            sessions.poll_events,
+            streams.stream_session,
+            streams.stream_job,
+            health.live,
+            health.ready,
+            health.database,
+            health.metrics,
+        ],
+        dependencies={"services": Provide(_services, sync_to_thread=False)},
+        exception_handlers=EXCEPTION_HANDLERS,
+        lifespan=[lifespan],
+        openapi_config=OpenAPIConfig(
+            title="Stagecast", version="1", path="/docs", render_plugins=[DocsPage(), JsonRenderPlugin()], use_handler_docstrings=True
+        ),
+        request_max_body_size=MAX_BODY_BYTES,
+        response_headers=SECURITY_HEADERS,
+        logging_config=None,
+    )
+
+
+def _services(state: State) -> Services:
+    services: Services = state.services
+    return services
+
+
+def _drain_at_signal(drain: Callable[[], object]) -> Callable[[], None]:
+    """Begin to drain when the process is told to stop, then let the server's own handler go on.
+
+    The server waits for open streams before the lifespan ends, so that draining there would be too late.
+    """
+    previous: dict[int, Any] = {}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        drain()
+        if callable(before := previous[number]):
+            before(number, frame)
+
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            previous[number] = signal.signal(number, handle)
+    except ValueError:  # not in the main thread: whoever embeds the app stops it in another way
+        return lambda: None
+
+    def restore() -> None:
+        for number, before in previous.items():
+            signal.signal(number, before)
+
+    return restore

@@ -1,0 +1,82 @@
+/** The connection in words and colour, and the proof that nothing is missing. */
+import { byId, setData, setText } from "./elements.js";
+
+const WORDS = {
+  idle: "Idle",
+  connecting: "Connecting",
+  live: "Live",
+  reconnecting: "Reconnecting",
+  dropped: "Dropped by you",
+  complete: "Complete",
+  ended: "Ended",
+};
+
+function describeResumption({ after, received, doubled, whole, head }) {
+  const events = `${received} ${received === 1 ? "event" : "events"}`;
+  if (!whole) return `Resumed after ${after}: ${events} so far, until ${head}.`;
+  const doubles = doubled ? `${doubled} doubled and ignored` : "none doubled";
+  return `Resumed after ${after}: ${events} came up to the head ${head}, none missing, ${doubles}.`;
+}
+
+export class ConnectionView {
+  #panel = byId("connection");
+  #announcer = byId("announcer");
+  #drop = byId("drop");
+  #notice = byId("notice");
+  #resume = byId("resume-report");
+  #announced = "";
+
+  /** Spoken once by a screen reader, politely. */
+  announce(text) {
+    if (text === this.#announced) return;
+    this.#announced = text;
+    this.#announcer.textContent = text;
+  }
+
+  notice(text) {
+    this.#notice.hidden = !text;
+    setText(this.#notice, text ?? "");
+    if (text) this.announce(text);
+  }
+
+  update(stream) {
+    const { state, detail, last, head, headSource, counters, resumption, proven } = stream;
+    setData(this.#panel, "state", state);
+    setText(byId("connection-state"), WORDS[state]);
+    const explanation = {
+      live: proven ? "and up to date" : "",
+      complete: `${detail} Every event up to the head is here.`,
+      dropped: "The job goes on without you. Resume when you like.",
+    }[state] ?? detail;
+    setText(byId("connection-detail"), explanation);
+
+    setText(byId("last-id"), last?.id ?? "none");
+    setText(byId("head-id"), head ?? "not told yet");
+    byId("head-id").title = headSource ? `as told by ${headSource}` : "";
+    setData(byId("proof"), "proven", String(proven));
+    setText(byId("proof-sign"), proven ? "=" : "…");
+
+    setText(byId("received"), String(counters.received));
+    setText(byId("duplicates"), String(counters.doubled));
+    setText(byId("gaps"), String(counters.gaps));
+    setText(byId("connections"), String(counters.connections));
+    setData(byId("duplicates"), "bad", String(counters.doubled > 0));
+    setData(byId("gaps"), "bad", String(counters.gaps > 0));
+
+    this.#resume.hidden = !resumption;
+    if (resumption) {
+      setText(this.#resume, describeResumption(resumption));
+      setData(this.#resume, "ok", String(resumption.whole));
+    }
+    const dropped = state === "dropped";
+    setText(this.#drop, dropped ? "Resume" : "Drop connection");
+    setData(this.#drop, "action", dropped ? "resume" : "drop");
+    this.#drop.disabled = state === "complete" || state === "ended" || state === "idle";
+    this.#announceState(state, explanation, resumption);
+  }
+
+  #announceState(state, explanation, resumption) {
+    const words = `${WORDS[state]}${explanation && state !== "live" ? `: ${explanation}` : ""}`;
+    this.announce(state === "live" && resumption?.whole ? describeResumption(resumption) : words);
+  }
+}

@@ -1,0 +1,67 @@
+"""A browser's place in a session's log, and the one way forward: advance.
+
+Replay after a reconnect, the live tail, the repair of a gap and a slow reader are all this: take what follows the cursor
+from the channel's ring, or from the log where the ring does not (or no longer) reach.
+"""
+
+from gateway.streaming.channel import Batch, Channel
+from gateway.streaming.frames import TERMINAL_TYPES, event_frame
+from gateway.streaming.position import Position
+
+
+class CursorLost(Exception):
+    """The log no longer has what follows the cursor; the client must start again from a snapshot."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class Cursor:
+    """Follows a session, or one job of it.
+
+    `known_head` is the number of the last event that the followed stream was known to have when the cursor was made;
+    `ended` is the status of the followed job once it has ended and all of it has passed.
+    """
+
+    def __init__(
+        self, channel: Channel, seq: int, job_id: str | None = None, known_head: int = 0, ended: str | None = None
+    ) -> None:
+        self.channel = channel
+        self.seq = seq
+        self.job_id = job_id
+        self.ended = ended
+        self._last_event = known_head
+
+    @property
+    def head(self) -> Position:
+        """The id of the last event of what is followed: of the job on a job's stream, else of the session."""
+        newest = self._last_event if self.job_id is not None else max(self.channel.head, self.seq)
+        return Position(self.channel.epoch, newest)
+
+    async def advance(self) -> Batch | None:
+        """The next frames, or None at the head. Raises CursorLost, DatabaseUnavailable."""
+        channel = self.channel
+        if channel.lost:
+            raise CursorLost("epoch_changed")
+        if self.seq >= channel.head:
+            return None
+        batch = channel.tail(self.seq, self.job_id) if self.seq >= channel.base else await self._replay()
+        self.seq = batch.last_seq
+        if batch.count:
+            self._last_event = max(self._last_event, batch.last_event)
+            self.ended = batch.terminal if self.job_id is not None else None
+        return batch
+
+    async def _replay(self) -> Batch:
+        channel = self.channel
+        page = await channel.page(self.seq, self.job_id)
+        if page is None or page.position.epoch != channel.epoch:
+            raise CursorLost("epoch_changed")
+        if page.position.trimmed > self.seq:
+            raise CursorLost("behind_retention")
+        if not page.events:
+            return Batch(b"", 0, page.reached)
+        frames = [event_frame(channel.epoch, seq, entry) for seq, entry in page.events]
+        last, newest = page.events[-1]
+        return Batch(b"".join(frames), len(frames), page.reached, last, TERMINAL_TYPES.get(newest.type))

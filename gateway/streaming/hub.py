@@ -1,0 +1,166 @@
+"""The hub: which sessions have browsers in this process, one channel for each, fed by the bus and checked by sweeps.
+
+A sweep compares the heads of all live channels with the log in one query. It runs every two seconds and whenever the bus
+says that messages may be missing: a lost message is noticed by the next one, a lost *last* message only by this.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import structlog
+
+from gateway.streaming.channel import Channel
+from infra.bus.base import Bus, Message
+from infra.database.log import EventLog
+from infra.errors import DatabaseUnavailable, NotFound
+from infra.settings import SseSettings
+from infra.tasks import Supervisor
+from infra.telemetry.metrics import Metrics
+
+SWEEP_SECONDS = 2.0
+SESSIONS_PER_QUERY = 1000
+# A channel outlives its last browser this long, so that a reconnect finds the ring still warm.
+LINGER_SECONDS = 5.0
+MOST_EARLY_MESSAGES = 256
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Slot:
+    joining: asyncio.Task[Channel]
+    readers: int = 0
+    channel: Channel | None = None
+    early: list[Message] = field(default_factory=list)
+    idle_since: float | None = None
+
+
+class Hub:
+    """Hands out channels and keeps them true. Listens to the bus."""
+
+    def __init__(
+        self, bus: Bus, event_log: EventLog, settings: SseSettings, supervisor: Supervisor, metrics: Metrics
+    ) -> None:
+        self._bus = bus
+        self._log = event_log
+        self._settings = settings
+        self._supervisor = supervisor
+        self._metrics = metrics
+        self._slots: dict[str, _Slot] = {}
+        self._sweep_now = asyncio.Event()
+        self.connections = 0
+        self.draining = False
+
+    async def start(self) -> None:
+        """Begin to listen and to sweep."""
+        await self._bus.start(self)
+        self._supervisor.start("hub.sweep", self._keep_sweeping)
+
+    @asynccontextmanager
+    async def open(self, session_id: str) -> AsyncIterator[Channel]:
+        """The session's channel for as long as one browser needs it. Raises NotFound, DatabaseUnavailable.
+
+        The subscription stands before the head is read: what is committed after that arrives, what was committed before
+        is in the log.
+        """
+        slot = self._slots.get(session_id)
+        if slot is None:
+            slot = self._slots[session_id] = _Slot(asyncio.create_task(self._join(session_id)))
+        slot.readers += 1
+        slot.idle_since = None
+        try:
+            # Shielded: the browser that came first may leave while others wait for the same channel.
+            yield await asyncio.shield(slot.joining)
+        finally:
+            slot.readers -= 1
+            if slot.readers == 0:
+                slot.idle_since = asyncio.get_running_loop().time()
+                if slot.channel is None and slot.joining.done() and self._slots.get(session_id) is slot:
+                    del self._slots[session_id]
+
+    async def _join(self, session_id: str) -> Channel:
+        await self._bus.subscribe(session_id)
+        try:
+            position = await self._log.position(session_id)
+            if position is None:
+                raise NotFound
+        except BaseException:
+            await self._bus.unsubscribe(session_id)
+            raise
+        channel = Channel(session_id, position, self._log, self._settings.ring_events, self._count_repair)
+        slot = self._slots[session_id]
+        slot.channel = channel
+        self._metrics.channels.inc()
+        for message in slot.early:
+            channel.receive(message)
+        slot.early.clear()
+        return channel
+
+    def receive(self, message: Message) -> None:
+        """From the bus. Messages that arrive while the head is being read wait for the channel."""
+        slot = self._slots.get(message.session_id)
+        if slot is None:
+            return
+        if slot.channel is not None:
+            slot.channel.receive(message)
+        elif len(slot.early) < MOST_EARLY_MESSAGES:
+            slot.early.append(message)
+
+    def gap_possible(self) -> None:
+        """From the bus: it was away."""
+        self._sweep_now.set()
+
+    async def _keep_sweeping(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(SWEEP_SECONDS):
+                    await self._sweep_now.wait()
+            except TimeoutError:
+                pass
+            self._sweep_now.clear()
+            await self._close_idle()
+            try:
+                await self._sweep()
+            except DatabaseUnavailable:
+                log.warning("sweep_postponed", reason="database unavailable")
+
+    async def _sweep(self) -> None:
+        live = [session_id for session_id, slot in self._slots.items() if slot.channel is not None]
+        for start in range(0, len(live), SESSIONS_PER_QUERY):
+            positions = await self._log.positions(live[start : start + SESSIONS_PER_QUERY])
+            for session_id, position in positions.items():
+                slot = self._slots.get(session_id)
+                if slot is not None and slot.channel is not None:
+                    slot.channel.note(position)
+
+    async def _close_idle(self) -> None:
+        horizon = asyncio.get_running_loop().time() - LINGER_SECONDS
+        for session_id, slot in list(self._slots.items()):
+            if slot.readers or slot.channel is None:
+                continue
+            if slot.channel.lost or (slot.idle_since is not None and slot.idle_since <= horizon):
+                del self._slots[session_id]
+                self._metrics.channels.dec()
+                await self._bus.unsubscribe(session_id)
+                await slot.channel.close()
+
+    def drain(self) -> None:
+        """Tell every stream to say goodbye; new ones are told to come back."""
+        self.draining = True
+        for slot in self._slots.values():
+            if slot.channel is not None:
+                for wake in tuple(slot.channel.readers):
+                    wake()
+
+    async def close(self) -> None:
+        """Close all channels."""
+        for slot in self._slots.values():
+            slot.joining.cancel()
+            if slot.channel is not None:
+                await slot.channel.close()
+        self._slots.clear()
+
+    def _count_repair(self, cause: str) -> None:
+        self._metrics.gap_repairs.labels(cause=cause).inc()

@@ -1,0 +1,193 @@
+"""The bus between processes: Redis pub/sub, channel `{prefix}:{session_id}`, one subscriber connection per process.
+
+The subscriber has a client of its own without a socket timeout, and a deadline of ours instead: redis-py's health check
+has none, so that a half-open link would never be noticed. It does not let redis-py resubscribe by itself either, because
+that hides the gap: after every new connection the listener is told that messages may be missing.
+"""
+
+import asyncio
+import random
+from collections.abc import Sequence
+
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from infra.bus.base import BusListener, Message, decode_message, encode_message
+from infra.tasks import Supervisor
+from infra.telemetry.metrics import Metrics
+
+MOST_QUEUED_MESSAGES = 10_000
+MOST_IN_A_PIPELINE = 512
+CONNECT_TIMEOUT_SECONDS = 2
+PUBLISH_TIMEOUT_SECONDS = 2
+SUBSCRIBE_WAIT_SECONDS = 1
+PING_AFTER_SECONDS = 1.5
+# Two pings without any answer: the link is dead although nobody closed it.
+READ_DEADLINE_SECONDS = 4.0
+LONGEST_PAUSE_SECONDS = 1.0
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class RedisBus:
+    """Publishes from a bounded queue and receives on one supervised connection."""
+
+    def __init__(self, url: str, prefix: str, supervisor: Supervisor, metrics: Metrics) -> None:
+        self._prefix = prefix
+        self._supervisor = supervisor
+        self._metrics = metrics
+        once = Retry(NoBackoff(), 0)
+        self._publisher: Redis = Redis.from_url(
+            url, socket_timeout=PUBLISH_TIMEOUT_SECONDS, socket_connect_timeout=CONNECT_TIMEOUT_SECONDS, retry=once
+        )
+        self._subscriber: Redis = Redis.from_url(
+            url, socket_timeout=None, socket_connect_timeout=CONNECT_TIMEOUT_SECONDS, retry=once
+        )
+        self._listener: BusListener | None = None
+        self._pubsub: PubSub | None = None
+        self._queue: asyncio.Queue[Message] = asyncio.Queue(MOST_QUEUED_MESSAGES)
+        self._confirmed: dict[bytes, asyncio.Event] = {}
+        self._was_connected = False
+
+    def _channel(self, session_id: str) -> bytes:
+        return f"{self._prefix}:{session_id}".encode()
+
+    async def start(self, listener: BusListener) -> None:
+        """Begin to publish and to receive. Redis need not be there yet."""
+        self._listener = listener
+        self._supervisor.start("bus.publish", self._publish_queued)
+        self._supervisor.start("bus.receive", self._keep_receiving)
+
+    def publish(self, messages: Sequence[Message]) -> None:
+        """Queue the messages. What does not fit is dropped and counted; browsers get it from the log."""
+        for message in messages:
+            try:
+                self._queue.put_nowait(message)
+            except asyncio.QueueFull:
+                self._metrics.bus_dropped.inc()
+
+    async def _publish_queued(self) -> None:
+        while True:
+            batch = [await self._queue.get()]
+            while len(batch) < MOST_IN_A_PIPELINE and not self._queue.empty():
+                batch.append(self._queue.get_nowait())
+            pipeline = self._publisher.pipeline(transaction=False)
+            for message in batch:
+                pipeline.publish(self._channel(message.session_id), encode_message(message))
+            try:
+                await pipeline.execute()
+            except (RedisError, OSError) as error:
+                self._metrics.bus_dropped.inc(len(batch))
+                log.warning("bus_publish_failed", messages=len(batch), error=str(error)[:200])
+                await asyncio.sleep(0.05)
+
+    async def subscribe(self, session_id: str) -> None:
+        """Subscribe and wait for Redis to confirm, at most one second: the log covers what a dead link would miss."""
+        channel = self._channel(session_id)
+        confirmed = self._confirmed.setdefault(channel, asyncio.Event())
+        if self._pubsub is None:
+            return  # the next connection subscribes to all that is wanted
+        try:
+            await self._pubsub.subscribe(channel)
+            async with asyncio.timeout(SUBSCRIBE_WAIT_SECONDS):
+                await confirmed.wait()
+        except (RedisError, OSError, TimeoutError) as error:
+            log.warning("bus_subscribe_unconfirmed", error=str(error)[:200])
+
+    async def unsubscribe(self, session_id: str) -> None:
+        channel = self._channel(session_id)
+        self._confirmed.pop(channel, None)
+        if self._pubsub is not None:
+            try:
+                await self._pubsub.unsubscribe(channel)
+            except (RedisError, OSError) as error:
+                log.warning("bus_unsubscribe_failed", error=str(error)[:200])
+
+    async def _keep_receiving(self) -> None:
+        pause = 0.05
+        while True:
+            try:
+                await self._receive_on_one_connection()
+            except (RedisError, OSError, TimeoutError) as error:
+                log.warning("bus_connection_lost", error=str(error)[:200], retry_in_seconds=round(pause, 2))
+                pause = 0.05 if self._pubsub is not None else min(pause * 2, LONGEST_PAUSE_SECONDS)
+            finally:
+                await self._drop_connection()
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+
+    async def _receive_on_one_connection(self) -> None:
+        pubsub = self._subscriber.pubsub()
+        # The control channel keeps the connection subscribed while no session is.
+        wanted = [self._channel("_control"), *self._confirmed]
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+                await pubsub.subscribe(*wanted)
+        except BaseException:
+            await pubsub.aclose()  # type: ignore[no-untyped-call]
+            raise
+        self._pubsub = pubsub
+        missing = [channel for channel in self._confirmed if channel not in wanted]
+        if missing:
+            await pubsub.subscribe(*missing)
+        if self._was_connected:
+            self._metrics.bus_resubscribed.inc()
+        self._was_connected = True
+        await self._read(pubsub, expected=set(wanted))
+
+    async def _read(self, pubsub: PubSub, expected: set[bytes]) -> None:
+        clock = asyncio.get_running_loop().time
+        heard = clock()
+        assert self._listener is not None
+        while True:
+            message = await pubsub.get_message(ignore_subscribe_messages=False, timeout=PING_AFTER_SECONDS)
+            if message is None:
+                if clock() - heard > READ_DEADLINE_SECONDS:
+                    raise TimeoutError(f"nothing heard from Redis for {READ_DEADLINE_SECONDS} s")
+                async with asyncio.timeout(PING_AFTER_SECONDS):
+                    await pubsub.ping()
+                continue
+            heard = clock()
+            if message["type"] == "message":
+                self._deliver(message["channel"], message["data"])
+            elif message["type"] == "subscribe":
+                if confirmed := self._confirmed.get(message["channel"]):
+                    confirmed.set()
+                if expected:
+                    expected.discard(message["channel"])
+                    if not expected:
+                        self._listener.gap_possible()
+
+    def _deliver(self, channel: bytes, payload: bytes) -> None:
+        assert self._listener is not None
+        session_id = channel.decode().removeprefix(f"{self._prefix}:")
+        try:
+            message = decode_message(session_id, payload)
+        except ValueError as error:
+            log.error("bus_message_refused", session_id=session_id, error=str(error))
+            return
+        self._listener.receive(message)
+
+    async def _drop_connection(self) -> None:
+        pubsub, self._pubsub = self._pubsub, None
+        for confirmed in self._confirmed.values():
+            confirmed.clear()
+        if pubsub is not None:
+            await pubsub.aclose()  # type: ignore[no-untyped-call]
+
+    async def ping(self) -> bool:
+        """Whether Redis answers and the subscriber is connected."""
+        try:
+            async with asyncio.timeout(PUBLISH_TIMEOUT_SECONDS):
+                await self._publisher.ping()
+        except (RedisError, OSError, TimeoutError):
+            return False
+        return self._pubsub is not None
+
+    async def close(self) -> None:
+        """Close both connections; the tasks are the supervisor's to stop."""
+        await self._publisher.aclose()
+        await self._subscriber.aclose()

@@ -1,0 +1,174 @@
+"""Group commit: everything that waits is written as one transaction, then announced on the bus.
+
+At low load a change commits alone and at once. While one transaction runs the next group gathers, so that under load the
+group grows by itself: a commit per result manages 600 results a second on SQLite, groups of 64 reach 44,000.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_random_exponential,
+)
+
+from infra.bus.base import Message
+from infra.database.draft import Change
+from infra.database.engine import Database, is_transient
+from infra.database.transaction import Decided, apply
+from infra.errors import DatabaseUnavailable, Overloaded, StagecastError
+from infra.telemetry.metrics import Metrics
+
+Outcome = TypeVar("Outcome")
+
+# One transaction's worth: past this the latency of a group costs more than its size saves.
+MOST_CHANGES = 256
+MOST_WAITING = 10_000
+TRIES = 3
+# How long to ask a database that broke off during COMMIT whether the transaction stands.
+LONGEST_DOUBT_SECONDS = 10
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    change: Change[Any]
+    future: asyncio.Future[Any]
+
+
+class Committer:
+    """The only writer of a process. `commit` is safe to call from any number of tasks."""
+
+    def __init__(self, database: Database, publish: Callable[[Sequence[Message]], None], metrics: Metrics) -> None:
+        self._database = database
+        self._publish = publish
+        self._metrics = metrics
+        self._waiting: deque[_Waiting] = deque()
+        self._wake = asyncio.Event()
+
+    async def commit(self, change: Change[Outcome]) -> Outcome:
+        """Commit a change and return what it decided.
+
+        Raises what `decide` raised, DuplicateRow or RowNotFound when its rows do not fit, DatabaseUnavailable when the
+        transaction failed three times, Overloaded when 10,000 changes wait already. In every one of these cases nothing
+        of the change was written.
+        """
+        if len(self._waiting) >= MOST_WAITING:
+            raise Overloaded
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(change, future))
+        self._wake.set()
+        outcome: Outcome = await future
+        return outcome
+
+    async def run(self) -> None:
+        """Commit groups for ever; run it supervised."""
+        while True:
+            await self._wake.wait()
+            group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_CHANGES))]
+            if not self._waiting:
+                self._wake.clear()
+            try:
+                await self._commit_group(group)
+            finally:  # a cancelled or dying task leaves no waiter behind
+                for waiting in group:
+                    if not waiting.future.done():
+                        waiting.future.set_exception(DatabaseUnavailable())
+
+    async def _commit_group(self, group: Sequence[_Waiting]) -> None:
+        began = time.perf_counter()
+        try:
+            decided, messages = await self._write([waiting.change for waiting in group])
+        except Exception as error:
+            if len(group) > 1 and not is_transient(error) and not isinstance(error, DatabaseUnavailable):
+                # Some change of the group can't be written; alone, each one gets its own fate.
+                for waiting in group:
+                    await self._commit_group([waiting])
+                return
+            self._refuse(group, error)
+            return
+        self._metrics.commit_batch.observe(len(group))
+        self._metrics.commit_seconds.observe(time.perf_counter() - began)
+        self._metrics.committed.inc(sum(len(message.entries) for message in messages))
+        for waiting, one in zip(group, decided, strict=True):
+            if waiting.future.done():  # its caller went away; the change stands all the same
+                continue
+            if one.error is not None:
+                waiting.future.set_exception(one.error)
+            else:
+                waiting.future.set_result(one.outcome)
+        if messages:
+            self._publish(messages)
+
+    def _refuse(self, group: Sequence[_Waiting], error: Exception) -> None:
+        if is_transient(error):
+            log.error("commit_failed", changes=len(group), error=f"{type(error).__name__}: {error}"[:500])
+            error = DatabaseUnavailable()
+        elif not isinstance(error, StagecastError):
+            log.error("commit_refused", exc_info=error)
+        for waiting in group:
+            if not waiting.future.done():
+                waiting.future.set_exception(error)
+
+    async def _write(self, changes: Sequence[Change[Any]]) -> tuple[list[Decided], list[Message]]:
+        async for attempt in AsyncRetrying(
+            stop=stop_after_attempt(TRIES),
+            wait=wait_random_exponential(multiplier=0.05, max=1),
+            retry=retry_if_exception(is_transient),
+            before_sleep=self._count_retry,
+            reraise=True,
+        ):
+            with attempt:
+                return await self._write_once(changes)
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    async def _write_once(self, changes: Sequence[Change[Any]]) -> tuple[list[Decided], list[Message]]:
+        transaction_id: str | None = None
+        written: tuple[list[Decided], list[Message]] | None = None
+        try:
+            async with self._database.write() as connection:
+                if not self._database.is_sqlite:
+                    transaction_id = await _transaction_id(connection)
+                written = await apply(connection, self._database.now(), changes)
+        except Exception as error:
+            # The connection broke during COMMIT: only the server knows whether it happened.
+            if written and transaction_id and is_transient(error) and await self._did_commit(transaction_id):
+                return written
+            raise
+        return written
+
+    async def _did_commit(self, transaction_id: str) -> bool:
+        """Ask the server. Raises DatabaseUnavailable when it can't say: then nobody may write the changes again."""
+        async for attempt in AsyncRetrying(
+            stop=stop_after_delay(LONGEST_DOUBT_SECONDS),
+            wait=wait_random_exponential(multiplier=0.1, max=2),
+            reraise=True,
+        ):
+            with attempt:
+                async with self._database.read() as session:
+                    status = await session.scalar(
+                        text("SELECT pg_xact_status(CAST(CAST(:id AS text) AS xid8))"), {"id": transaction_id}
+                    )
+                return bool(status == "committed")
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    def _count_retry(self, state: RetryCallState) -> None:
+        self._metrics.commit_retries.inc()
+        error = state.outcome.exception() if state.outcome else None
+        log.warning("commit_retried", tries=state.attempt_number, error=str(error)[:300])
+
+
+async def _transaction_id(connection: AsyncConnection) -> str:
+    return str(await connection.scalar(text("SELECT pg_current_xact_id()::text")))

@@ -1,0 +1,157 @@
+"""One database, two dialects: how connections begin transactions, encode JSON and tell the time.
+
+SQLite gets two engines: one connection that writes (`BEGIN IMMEDIATE`: with a plain BEGIN 176 of 200 transactions of 8
+writers failed at once with "database is locked", in spite of busy_timeout) and a small pool that reads snapshots of the
+WAL. PostgreSQL gets one pool; snapshot reads ask for REPEATABLE READ, all else is READ COMMITTED.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+from sqlalchemy import BigInteger, ColumnElement, event, literal, literal_column, make_url, text
+from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+from infra.clock import now_ms
+from infra.errors import DatabaseUnavailable
+from infra.settings import DatabaseSettings
+
+SQLITE_READERS = 4
+BUSY_TIMEOUT_MS = 5000
+
+
+class Encoded(str):
+    """JSON text that is encoded already: a JSON column stores it as it is, so that a value is encoded only once."""
+
+    __slots__ = ()
+
+
+def _to_json(value: Any) -> str:
+    return value if type(value) is Encoded else orjson.dumps(value).decode()
+
+
+class Database:
+    """Opens the connections of one process; `read` and `snapshot` for readers, `write` for the committer."""
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        self.url = make_url(settings.url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        json: dict[str, Any] = {"json_serializer": _to_json, "json_deserializer": orjson.loads}
+        if self.is_sqlite:
+            if self.url.database:
+                Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
+            self._reader = create_async_engine(self.url, pool_size=SQLITE_READERS, max_overflow=0, **json)
+            self._writer = create_async_engine(self.url, pool_size=1, max_overflow=0, **json)
+            _prepare_sqlite(self._reader, "BEGIN")
+            _prepare_sqlite(self._writer, "BEGIN IMMEDIATE")
+            self._snapshots = self._reader
+        else:
+            self._writer = self._reader = create_async_engine(
+                self.url,
+                pool_size=settings.pool_size,
+                max_overflow=settings.max_overflow,
+                pool_timeout=settings.pool_timeout_seconds,
+                pool_recycle=settings.pool_recycle_seconds,
+                connect_args={"timeout": 5, "command_timeout": 30},
+                **json,
+            )
+            self._snapshots = self._reader.execution_options(isolation_level="REPEATABLE READ")
+        self._read_sessions = async_sessionmaker(self._reader, expire_on_commit=False)
+        self._snapshot_sessions = async_sessionmaker(self._snapshots, expire_on_commit=False)
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncSession]:
+        """A session for reading. Raises DatabaseUnavailable when the database can't be reached."""
+        with unavailable_as_error():
+            async with self._read_sessions() as session:
+                yield session
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncSession]:
+        """A session whose statements all see the same moment."""
+        with unavailable_as_error():
+            async with self._snapshot_sessions() as session:
+                yield session
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """A connection inside one write transaction; commits at the end, rolls back on any error."""
+        async with self._writer.begin() as connection:
+            yield connection
+
+    def now(self) -> ColumnElement[int]:
+        """The one clock that leases are compared by, unix milliseconds: PostgreSQL's, or this machine's for SQLite."""
+        if self.is_sqlite:
+            return literal(now_ms())
+        return literal_column("(extract(epoch FROM clock_timestamp()) * 1000)::bigint", BigInteger)
+
+    async def ping(self) -> None:
+        """Make one round trip. Raises DatabaseUnavailable."""
+        async with self.read() as session:
+            await session.execute(text("SELECT 1"))
+
+    async def close(self) -> None:
+        """Close every pooled connection."""
+        await self._writer.dispose()
+        await self._reader.dispose()
+
+
+class unavailable_as_error:
+    """Turns what the drivers raise when the database is away into DatabaseUnavailable."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None and is_transient(error):
+            raise DatabaseUnavailable from error
+
+
+# SQLSTATE classes: 08 connection, 40 rollback (deadlock, serialization), 53 resources, 57P shutdown, 55P03 lock.
+_TRANSIENT_STATES = ("08", "40", "53", "57P", "55P03")
+_TRANSIENT_SQLITE = ("locked", "busy", "unable to open", "disk i/o", "full")
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same transaction may well succeed a moment later."""
+    if isinstance(error, OSError | PoolTimeout | InterfaceError):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    if error.connection_invalidated:
+        return True
+    state = getattr(error.orig, "sqlstate", None)
+    if state:
+        return str(state).startswith(_TRANSIENT_STATES)
+    message = str(error.orig).lower()
+    return any(word in message for word in _TRANSIENT_SQLITE) or "connection" in message
+
+
+def is_duplicate(error: DBAPIError) -> bool:
+    """Whether a unique constraint refused the row (SQLSTATE 23505)."""
+    return getattr(error.orig, "sqlstate", None) == "23505" or "UNIQUE constraint" in str(error.orig)
+
+
+def _prepare_sqlite(engine: AsyncEngine, begin: str) -> None:
+    @event.listens_for(engine.sync_engine, "connect")
+    def _connect(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # the driver must not begin transactions of its own
+        cursor = connection.cursor()
+        for pragma in (
+            f"busy_timeout={BUSY_TIMEOUT_MS}",
+            "journal_mode=WAL",
+            "synchronous=NORMAL",
+            "foreign_keys=ON",
+            "cache_size=-32768",
+            "temp_store=MEMORY",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _begin(connection: Any) -> None:
+        connection.exec_driver_sql(begin)

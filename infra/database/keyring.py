@@ -1,0 +1,30 @@
+"""Secrets that are made at first start and kept in the database, the same for every process."""
+
+import secrets
+
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
+
+from infra.database.engine import Database, unavailable_as_error
+from infra.database.models import Keyring
+
+
+async def stored_secret(database: Database, name: str) -> str:
+    """The secret of this name, made now if this is the first start. Raises DatabaseUnavailable."""
+    stored = await _read(database, name)
+    if stored is None:
+        try:
+            with unavailable_as_error():
+                async with database.write() as connection:
+                    await connection.execute(insert(Keyring).values(name=name, value=secrets.token_urlsafe(32)))
+        except IntegrityError:
+            pass  # another process was faster
+        stored = await _read(database, name)
+    assert stored is not None
+    return stored
+
+
+async def _read(database: Database, name: str) -> str | None:
+    async with database.read() as session:
+        value: str | None = await session.scalar(select(Keyring.value).where(Keyring.name == name))
+        return value

@@ -1,0 +1,197 @@
+"""Whole pictures of a job or a session, each read in one transaction together with the head that it stands for."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from infra.clock import rfc3339
+from infra.database.engine import Database
+from infra.database.log import LogPosition
+from infra.database.models import Base, Job, MenuItem, Prompt, Session, Stage
+from infra.database.status import JOB_ACTIVE, JOB_TERMINAL
+
+# A session's snapshot and listing show this many jobs, the newest; `truncated` says when there are more.
+MOST_JOBS = 100
+
+ROW_TABLES: dict[str, type[Base]] = {"menu": MenuItem, "prompt": Prompt}
+_HIDDEN = frozenset({"id", "session_id", "job_id", "deleted_at"})
+
+
+@dataclass(frozen=True, slots=True)
+class JobPlace:
+    """Where a job stands in its session's log; `ended` is its status once it is terminal."""
+
+    session_id: str
+    first_seq: int
+    last_seq: int
+    ended: str | None
+    log: LogPosition
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A JSON-ready picture, true at the session's sequence number `seq`."""
+
+    body: dict[str, Any]
+    seq: int
+    ended: str | None = None
+
+
+class Snapshots:
+    """Reads jobs and sessions as the HTTP API and the streams show them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def place(self, job_id: str) -> JobPlace | None:
+        """Where the job stands, or None when there is no such job."""
+        statement = (
+            select(
+                Job.session_id, Job.first_seq, Job.last_seq, Job.status, Session.epoch, Session.head, Session.trimmed
+            )
+            .join(Session, Session.id == Job.session_id)
+            .where(Job.id == job_id)
+        )
+        async with self._database.read() as session:
+            row = (await session.execute(statement)).one_or_none()
+        if row is None:
+            return None
+        log = LogPosition(row.epoch, row.head, row.trimmed)
+        ended = row.status if row.status in JOB_TERMINAL else None
+        return JobPlace(row.session_id, row.first_seq, row.last_seq, ended, log)
+
+    async def job(self, job_id: str) -> Snapshot | None:
+        """The job with its stages and rows; `head` is the id of its last event."""
+        async with self._database.snapshot() as session:
+            job = (await session.execute(_jobs().where(Job.id == job_id))).one_or_none()
+            if job is None:
+                return None
+            body = (await _bodies(session, [job]))[0]
+        return Snapshot(body, job.head, job.status if job.status in JOB_TERMINAL else None)
+
+    async def session(self, session_id: str) -> Snapshot | None:
+        """The session with whole jobs, oldest first: all active ones and the newest others, 100 together."""
+        async with self._database.snapshot() as session:
+            found = await session.execute(select(Session).where(Session.id == session_id))
+            owner = found.scalar_one_or_none()
+            if owner is None:
+                return None
+            jobs = await _newest(session, session_id)
+            bodies = await _bodies(session, jobs)
+            count = await session.scalar(select(func.count()).where(Job.session_id == session_id))
+        body = {
+            "session_id": owner.id,
+            "epoch": owner.epoch,
+            "head": f"{owner.epoch}.{owner.head}",
+            "jobs": bodies,
+            "truncated": (count or 0) > len(bodies),
+        }
+        return Snapshot(body, owner.head)
+
+    async def listing(self, session_id: str) -> dict[str, Any] | None:
+        """The session with a line for each of its newest jobs."""
+        async with self._database.snapshot() as session:
+            found = await session.execute(select(Session).where(Session.id == session_id))
+            owner = found.scalar_one_or_none()
+            if owner is None:
+                return None
+            jobs = await _newest(session, session_id)
+            stages = await _stages(session, [job.id for job in jobs])
+            count = await session.scalar(select(func.count()).where(Job.session_id == session_id))
+        lines = []
+        for job in jobs:
+            line = _job_head(job)
+            line["stages"] = {stage.name: stage.status for stage in stages[job.id]}
+            lines.append(line)
+        return {
+            "session_id": owner.id,
+            "epoch": owner.epoch,
+            "head": f"{owner.epoch}.{owner.head}",
+            "created_at": rfc3339(owner.created_at),
+            "jobs": lines,
+            "truncated": (count or 0) > len(lines),
+        }
+
+
+def _jobs() -> Any:
+    return select(Job.__table__, Session.epoch, Session.head).join(Session, Session.id == Job.session_id)
+
+
+async def _newest(session: AsyncSession, session_id: str) -> list[Row[Any]]:
+    found = await session.execute(
+        _jobs()
+        .where(Job.session_id == session_id)
+        .order_by(Job.status.in_(JOB_ACTIVE).desc(), Job.created_at.desc(), Job.id.desc())
+        .limit(MOST_JOBS)
+    )
+    return sorted(found.all(), key=lambda job: (job.created_at, job.id))
+
+
+async def _stages(session: AsyncSession, job_ids: list[str]) -> dict[str, list[Stage]]:
+    stages: dict[str, list[Stage]] = {job_id: [] for job_id in job_ids}
+    statement = select(Stage).where(Stage.job_id.in_(job_ids)).order_by(Stage.job_id, Stage.position)
+    for stage in await session.scalars(statement):
+        stages[stage.job_id].append(stage)
+    return stages
+
+
+async def _bodies(session: AsyncSession, jobs: list[Row[Any]]) -> list[dict[str, Any]]:
+    stages = await _stages(session, [job.id for job in jobs])
+    rows: dict[str, list[dict[str, Any]]] = {job.id: [] for job in jobs}
+    for kind, model in ROW_TABLES.items():
+        of_kind = [job.id for job in jobs if job.kind == kind]
+        if of_kind:
+            table = model.__table__
+            found = await session.execute(
+                select(table).where(table.c.job_id.in_(of_kind)).order_by(table.c.job_id, table.c.position)
+            )
+            for row in found:
+                rows[row.job_id].append(row_body(row._mapping))
+    return [
+        {
+            **_job_head(job),
+            "stages": {stage.name: stage_body(stage) for stage in stages[job.id]},
+            "rows": rows[job.id],
+            "epoch": job.epoch,
+            "head": f"{job.epoch}.{job.last_seq}",
+        }
+        for job in jobs
+    ]
+
+
+def _job_head(job: Row[Any]) -> dict[str, Any]:
+    return {
+        "job_id": job.id,
+        "session_id": job.session_id,
+        "kind": job.kind,
+        "status": job.status,
+        "run": job.run,
+        "title": job.title,
+        "source_language": job.source_language,
+        "target_language": job.target_language,
+        "created_at": rfc3339(job.created_at),
+        "started_at": None if job.started_at is None else rfc3339(job.started_at),
+        "finished_at": None if job.finished_at is None else rfc3339(job.finished_at),
+    }
+
+
+def stage_body(stage: Stage) -> dict[str, Any]:
+    """A stage as the snapshot shows it."""
+    return {
+        "status": stage.status,
+        "attempt": stage.attempt,
+        "done": stage.done,
+        "total": stage.total,
+        "error": stage.error,
+    }
+
+
+def row_body(row: Any) -> dict[str, Any]:
+    """A menu item or prompt as the snapshot shows it."""
+    body = {"item_id": row["id"]}
+    for name, value in row.items():
+        if name not in _HIDDEN:
+            body[name] = rfc3339(value) if name in ("created_at", "updated_at") else value
+    return body

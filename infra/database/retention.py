@@ -1,0 +1,50 @@
+"""Trims the log of sessions whose jobs have all ended long ago; rows and snapshots stay."""
+
+import asyncio
+
+import structlog
+from sqlalchemy import delete, exists, select, update
+
+from infra.clock import now_ms
+from infra.database.engine import Database, unavailable_as_error
+from infra.database.models import Event, Job, Session
+from infra.errors import DatabaseUnavailable
+
+EVERY_SECONDS = 60.0
+SESSIONS_AT_ONCE = 100
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class Retention:
+    """Removes events older than the retention after the end of a session's last job."""
+
+    def __init__(self, database: Database, retention_seconds: int) -> None:
+        self._database = database
+        self._retention_ms = retention_seconds * 1000
+
+    async def run(self) -> None:
+        """Trim once a minute, for ever; run it supervised."""
+        while True:
+            try:
+                while await self.trim() == SESSIONS_AT_ONCE:
+                    await asyncio.sleep(0.1)
+            except DatabaseUnavailable:
+                log.warning("retention_postponed", reason="database unavailable")
+            await asyncio.sleep(EVERY_SECONDS)
+
+    async def trim(self) -> int:
+        """Trim up to 100 sessions in one transaction; returns how many."""
+        horizon = now_ms() - self._retention_ms
+        fresh = exists().where(Job.session_id == Session.id, (Job.finished_at.is_(None)) | (Job.finished_at > horizon))
+        due = select(Session.id).where(Session.trimmed < Session.head, Session.created_at <= horizon, ~fresh)
+        with unavailable_as_error():
+            async with self._database.write() as connection:
+                locked = due.order_by(Session.id).limit(SESSIONS_AT_ONCE).with_for_update(key_share=True)
+                ids = list(await connection.scalars(locked))
+                if ids:
+                    await connection.execute(delete(Event).where(Event.session_id.in_(ids)))
+                    await connection.execute(update(Session).where(Session.id.in_(ids)).values(trimmed=Session.head))
+        if ids:
+            log.info("log_trimmed", sessions=len(ids))
+        return len(ids)

@@ -1,0 +1,207 @@
+"""The one write transaction: load and lock what a group of changes needs, let each decide, write everything in bulk.
+
+The number of statements does not grow with the group. Locks are taken in one order everywhere, each sorted by id: jobs
+first, sessions last. A job's lock covers its stages, since every writer of a stage row comes through here. A session's
+sequence is taken at the very end: numbers taken earlier would not be in commit order, and a reader that follows them
+would miss events (142 of 320 with 8 writers and a global sequence).
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, bindparam, insert, select, tuple_, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from infra.bus.base import Entry, Message
+from infra.clock import now_ms
+from infra.database.bulk import step_rows, update_rows
+from infra.database.draft import Change, Draft, KnownKey, Loaded, Recorded
+from infra.database.engine import is_duplicate
+from infra.database.models import Base, Event, Idempotency, Job, Session, Stage
+from infra.database.state import JobState, StageState
+from infra.database.status import JobStatus, StageStatus
+from infra.errors import DuplicateRow, StagecastError
+
+# Parents before children, so that foreign keys hold at every statement.
+INSERT_ORDER = {table.name: place for place, table in enumerate(Base.metadata.sorted_tables)}
+
+
+@dataclass(slots=True)
+class Decided:
+    """What became of one change: its outcome or its own error."""
+
+    outcome: Any = None
+    error: StagecastError | None = None
+
+
+async def apply(
+    connection: AsyncConnection, clock: ColumnElement[int], changes: Sequence[Change[Any]]
+) -> tuple[list[Decided], list[Message]]:
+    """Decide and write a group inside the open transaction; returns each change's fate and the messages to publish."""
+    loaded = await _load(connection, clock, changes)
+    decided, drafts = [], []
+    for change in changes:
+        draft = Draft(loaded)
+        try:
+            decided.append(Decided(outcome=change.decide(draft)))
+            drafts.append(draft)
+        except StagecastError as error:
+            decided.append(Decided(error=error))
+    await _write_rows(connection, drafts)
+    messages, numbered = await _append_events(connection, [one for draft in drafts for one in draft.events], loaded)
+    await _write_states(connection, [*numbered, *(state for draft in drafts for state in draft.touched)], loaded.now)
+    return decided, messages
+
+
+async def _load(connection: AsyncConnection, clock: ColumnElement[int], changes: Sequence[Change[Any]]) -> Loaded:
+    needs = [change.needs for change in changes]
+    job_ids = sorted({need.job_id for need in needs if need.job_id})
+    session_ids = sorted({need.session_id for need in needs if need.session_id})
+    keys = {need.key for need in needs if need.key}
+    now = now_ms() if connection.dialect.name == "sqlite" else await connection.scalar(select(clock))
+    loaded = Loaded(int(now or 0), {}, {}, {})
+    if job_ids:
+        for row in await connection.execute(
+            select(*_JOB_COLUMNS).where(Job.id.in_(job_ids)).order_by(Job.id).with_for_update(key_share=True)
+        ):
+            loaded.jobs[row.id] = JobState(**{**row._mapping, "status": JobStatus(row.status)})
+        for row in await connection.execute(
+            select(*_STAGE_COLUMNS).where(Stage.job_id.in_(job_ids)).order_by(Stage.job_id, Stage.position)
+        ):
+            state = StageState(**{**row._mapping, "status": StageStatus(row.status)})
+            loaded.jobs[row.job_id].stages[row.name] = state
+    if session_ids:
+        found = await connection.execute(select(Session.id, Session.epoch).where(Session.id.in_(session_ids)))
+        loaded.epochs.update((row.id, row.epoch) for row in found)
+    if keys:
+        where = tuple_(Idempotency.scope, Idempotency.key).in_(list(keys))
+        for row in await connection.execute(
+            select(Idempotency.scope, Idempotency.key, Idempotency.job_id, Idempotency.fingerprint).where(where)
+        ):
+            loaded.keys[row.scope, row.key] = KnownKey(row.job_id, row.fingerprint)
+    return loaded
+
+
+async def _write_rows(connection: AsyncConnection, drafts: Sequence[Draft]) -> None:
+    inserts: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    for draft in drafts:
+        for table, row in draft.inserts:
+            inserts[table, *row].append(row)
+    try:
+        for (table, *_columns), rows in sorted(inserts.items(), key=lambda item: INSERT_ORDER[item[0][0]]):
+            await connection.execute(insert(Base.metadata.tables[table]), rows)
+    except IntegrityError as error:
+        if is_duplicate(error):
+            raise DuplicateRow from error
+        raise
+    updates = [row for draft in drafts for row in draft.updates]
+    if updates:
+        await update_rows(connection, updates)
+    steps = [step for draft in drafts for step in draft.row_steps]
+    if steps:
+        await step_rows(connection, steps, drafts[0].now)
+
+
+async def _append_events(
+    connection: AsyncConnection, events: Sequence[Recorded], loaded: Loaded
+) -> tuple[list[Message], list[JobState]]:
+    if not events:
+        return [], []
+    numbered: dict[str, JobState] = {}
+    by_session: dict[str, list[Recorded]] = defaultdict(list)
+    for event in events:
+        by_session[event.session_id].append(event)
+    locked = await connection.execute(
+        select(Session.id, Session.head, Session.epoch)
+        .where(Session.id.in_(sorted(by_session)))
+        .order_by(Session.id)
+        .with_for_update(key_share=True)
+    )
+    heads, rows, messages = [], [], []
+    for session in locked.all():
+        new = by_session[session.id]
+        for seq, event in enumerate(new, session.head + 1):
+            rows.append(
+                {
+                    "session_id": session.id,
+                    "seq": seq,
+                    "job_id": event.job_id,
+                    "type": event.type,
+                    "data": event.data,
+                }
+            )
+            job = loaded.jobs.get(event.job_id)
+            if job is not None:
+                job.first_seq = job.first_seq or seq
+                job.last_seq = seq
+                numbered[job.id] = job
+        entries = tuple(Entry(event.job_id, event.type, event.data) for event in new)
+        messages.append(Message(session.id, session.epoch, session.head + 1, entries, time.time_ns() // 1000))
+        heads.append({"key": session.id, "new_head": session.head + len(new)})
+    await connection.execute(_SET_HEAD, heads)
+    await connection.execute(insert(Event.__table__), rows)  # type: ignore[arg-type]
+    return messages, list(numbered.values())
+
+
+async def _write_states(connection: AsyncConnection, touched: Sequence[JobState | StageState], now: int) -> None:
+    jobs = {state.id: state for state in touched if isinstance(state, JobState)}
+    stages = {(state.job_id, state.name): state for state in touched if isinstance(state, StageState)}
+    if stages:
+        await connection.execute(_SET_STAGE, [_stage_parameters(stage, now) for stage in stages.values()])
+    if jobs:
+        await connection.execute(_SET_JOB, [_job_parameters(job) for job in jobs.values()])
+
+
+_JOB_COLUMNS = (
+    Job.id,
+    Job.session_id,
+    Job.kind,
+    Job.status,
+    Job.run,
+    Job.remaining,
+    Job.first_seq,
+    Job.last_seq,
+    Job.started_at,
+    Job.finished_at,
+)
+_STAGE_COLUMNS = (
+    Stage.job_id,
+    Stage.name,
+    Stage.position,
+    Stage.status,
+    Stage.attempt,
+    Stage.attempt_limit,
+    Stage.done,
+    Stage.total,
+    Stage.lease_token,
+    Stage.lease_until,
+    Stage.retry_at,
+    Stage.error,
+)
+_JOB_SET = ("status", "run", "remaining", "first_seq", "last_seq", "started_at", "finished_at")
+_STAGE_SET = ("status", "attempt", "attempt_limit", "done", "lease_token", "lease_until", "retry_at", "error")
+# Bound names differ from column names: an UPDATE in SQLAlchemy reserves those for its SET clause.
+_SET_HEAD = update(Session).where(Session.id == bindparam("key")).values(head=bindparam("new_head"))
+_SET_JOB = (
+    update(Job.__table__)  # type: ignore[arg-type]
+    .where(Job.__table__.c.id == bindparam("key"))
+    .values({name: bindparam(f"new_{name}") for name in _JOB_SET})
+)
+_SET_STAGE = (
+    update(Stage.__table__)  # type: ignore[arg-type]
+    .where(Stage.__table__.c.job_id == bindparam("key"), Stage.__table__.c.name == bindparam("stage"))
+    .values({name: bindparam(f"new_{name}") for name in (*_STAGE_SET, "updated_at")})
+)
+
+
+def _job_parameters(job: JobState) -> dict[str, Any]:
+    return {"key": job.id, **{f"new_{name}": getattr(job, name) for name in _JOB_SET}}
+
+
+def _stage_parameters(stage: StageState, now: int) -> dict[str, Any]:
+    values = {f"new_{name}": getattr(stage, name) for name in _STAGE_SET}
+    return {"key": stage.job_id, "stage": stage.name, "new_updated_at": now, **values}

@@ -1,0 +1,89 @@
+"""Runs stages inside this process: a bounded number at once, the rest in a bounded queue.
+
+It may forget: a full queue drops, a crash loses all. The reconciler finds what nobody runs, so that dispatch is
+at-least-once whatever happens here.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+MOST_QUEUED = 50_000
+STOP_SECONDS = 8.0
+
+StageKey = tuple[str, str]
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class LocalDispatcher:
+    """Calls `run(job_id, stage)` for each dispatched stage; the same stage is never queued or run twice at once."""
+
+    def __init__(self, run: Callable[[str, str], Awaitable[float | None]], concurrency: int) -> None:
+        self._run = run
+        self._concurrency = concurrency
+        self._queued: OrderedDict[StageKey, None] = OrderedDict()
+        self._running: dict[StageKey, asyncio.Task[None]] = {}
+        self._later: dict[StageKey, asyncio.TimerHandle] = {}
+        self._stopping = False
+
+    def dispatch(self, job_id: str, stage: str) -> None:
+        """Run the stage as soon as there is room. With 50,000 waiting it is left to the reconciler."""
+        key = (job_id, stage)
+        if self._stopping or key in self._running or key in self._queued:
+            return
+        if len(self._queued) >= MOST_QUEUED:
+            log.warning("dispatch_queue_full", job_id=job_id, stage=stage)
+            return
+        self._queued[key] = None
+        self._fill()
+
+    def dispatch_later(self, job_id: str, stage: str, seconds: float) -> None:
+        """Run the stage after a delay."""
+        key = (job_id, stage)
+        if self._stopping or key in self._later:
+            return
+        self._later[key] = asyncio.get_running_loop().call_later(seconds, self._due, key)
+
+    def _due(self, key: StageKey) -> None:
+        self._later.pop(key, None)
+        self.dispatch(*key)
+
+    def _fill(self) -> None:
+        while self._queued and len(self._running) < self._concurrency and not self._stopping:
+            key, _ = self._queued.popitem(last=False)
+            task = asyncio.create_task(self._run_one(key), name=f"stage {key[0]} {key[1]}")
+            self._running[key] = task
+
+    async def _run_one(self, key: StageKey) -> None:
+        again: float | None = None
+        try:
+            again = await self._run(*key)
+        except Exception:  # the lease expires and the reconciler tries again
+            log.exception("stage_run_died", job_id=key[0], stage=key[1])
+        finally:
+            self._running.pop(key, None)
+            if again is not None:
+                self.dispatch_later(*key, again)
+            self._fill()
+
+    def cancel(self, job_id: str, stage: str) -> None:
+        """Stop a running stage whose lease is gone."""
+        task = self._running.get((job_id, stage))
+        if task is not None:
+            task.cancel()
+
+    async def stop(self) -> None:
+        """Take nothing new, cancel what runs (it hands its lease back), and wait for that at most eight seconds."""
+        self._stopping = True
+        for timer in self._later.values():
+            timer.cancel()
+        self._later.clear()
+        self._queued.clear()
+        running = list(self._running.values())
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running, timeout=STOP_SECONDS)

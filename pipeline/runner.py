@@ -1,0 +1,176 @@
+"""Runs one stage: takes the lease, asks the provider, records what comes, ends the attempt one way or another."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+
+import msgspec
+import structlog
+
+from infra.database.committer import Committer
+from infra.database.leases import Leases
+from infra.errors import DatabaseUnavailable, LeaseLost, NotClaimable, Overloaded
+from infra.providers.base import Failure, Provider, ProviderError
+from infra.settings import Settings
+from infra.telemetry.metrics import Metrics
+from pipeline.inputs import Inputs, StageInput
+from pipeline.recorder import Recorder
+from pipeline.registry import error_body
+from pipeline.transitions import Claim, GiveUp, Lease, Release
+
+LONGEST_RETRY_DELAY_SECONDS = 60.0
+RELEASE_SECONDS = 3.0
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class AttemptFailed(Exception):
+    """An attempt of a stage ended without all its answers."""
+
+    def __init__(self, error: BaseException, retryable: bool) -> None:
+        self.error = error
+        self.retryable = retryable
+        super().__init__(str(error))
+
+
+class Runner:
+    """Runs stages for a dispatcher and keeps the leases of all running ones alive."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        inputs: Inputs,
+        committer: Committer,
+        leases: Leases,
+        settings: Settings,
+        metrics: Metrics,
+    ) -> None:
+        self._provider = provider
+        self._inputs = inputs
+        self._committer = committer
+        self._leases = leases
+        self._settings = settings.processing
+        self._max_event_bytes = settings.sse.max_event_bytes
+        self._lease_ms = round(settings.processing.lease_seconds * 1000)
+        self._metrics = metrics
+        self._held: dict[str, Lease] = {}
+
+    async def run(self, job_id: str, stage: str) -> float | None:
+        """Run one attempt of the stage, if it can be claimed. Returns the seconds until it should run again, if ever.
+
+        Never raises for what a provider or the database does; a cancellation hands the lease back first.
+        """
+        try:
+            lease = await self._committer.commit(Claim(job_id, stage, self._lease_ms))
+        except (NotClaimable, DatabaseUnavailable, Overloaded) as error:
+            log.debug("stage_not_claimed", job_id=job_id, stage=stage, reason=type(error).__name__)
+            return None
+        if lease is None:
+            return None
+        self._held[lease.token] = lease
+        try:
+            return await self._attempt(lease)
+        finally:
+            self._held.pop(lease.token, None)
+
+    async def _attempt(self, lease: Lease) -> float | None:
+        about = {"job_id": lease.job_id, "session_id": lease.session_id, "stage": lease.stage, "attempt": lease.attempt}
+        began, kind, outcome = time.perf_counter(), "unknown", "completed"
+        again: float | None = None
+        try:
+            work = await self._inputs.of_stage(lease)
+            kind = work.stage.kind
+            try:
+                await self._answer_all(lease, work)
+            except AttemptFailed as failed:
+                again = await self._give_up(lease, failed)
+                outcome = "failed" if again is None else "retrying"
+                log.warning("stage_attempt_failed", **about, error=failed.error.__class__.__name__, retry_in=again)
+        except LeaseLost:
+            outcome = "lease_lost"
+            log.info("stage_lease_lost", **about)
+        except (DatabaseUnavailable, Overloaded) as error:
+            outcome = "abandoned"  # the lease expires; what is committed stays, the rest is done again
+            log.warning("stage_abandoned", **about, error=type(error).__name__)
+        except asyncio.CancelledError:
+            outcome = "released"
+            await self._release(lease)
+            raise
+        finally:
+            self._metrics.stage_seconds.labels(kind=kind, stage=lease.stage).observe(time.perf_counter() - began)
+            self._metrics.stage_outcomes.labels(kind=kind, stage=lease.stage, outcome=outcome).inc()
+        log.debug("stage_attempt_ended", **about, outcome=outcome)
+        return again
+
+    async def _answer_all(self, lease: Lease, work: StageInput) -> None:
+        recorder = Recorder(
+            self._committer, lease, work.stage, self._provider.name, work.rows, self._lease_ms, self._max_event_bytes
+        )
+        failure: ProviderError | None = None
+        retryable = False
+        try:
+            async with asyncio.timeout(self._settings.stage_timeout_seconds):
+                for start in range(0, len(work.call.items), self._settings.batch_size):
+                    batch = work.call.items[start : start + self._settings.batch_size]
+                    async for answer in self._provider.answer(msgspec.structs.replace(work.call, items=batch)):
+                        if isinstance(answer, Failure):
+                            failure = failure or answer.error
+                            retryable = retryable or answer.error.retryable
+                        else:
+                            await recorder.add(answer)
+                if failure is None and recorder.unanswered:
+                    failure = ProviderError(f"The provider left {recorder.unanswered} items without an answer.")
+                    retryable = True
+                if failure is None:
+                    await recorder.finish()
+                else:
+                    await recorder.flush()
+        except (LeaseLost, DatabaseUnavailable, Overloaded, asyncio.CancelledError):
+            recorder.abandon()
+            raise
+        except TimeoutError as error:
+            await recorder.flush()
+            late = TimeoutError(f"The stage took longer than {self._settings.stage_timeout_seconds:g} s.")
+            raise AttemptFailed(late, retryable=True) from error
+        except ProviderError as error:
+            await recorder.flush()
+            raise AttemptFailed(error, error.retryable) from error
+        except Exception as error:
+            log.exception("provider_broke", job_id=lease.job_id, stage=lease.stage)
+            await recorder.flush()
+            raise AttemptFailed(error, retryable=True) from error
+        if failure is not None:
+            raise AttemptFailed(failure, retryable)
+
+    async def _give_up(self, lease: Lease, failed: AttemptFailed) -> float | None:
+        change = GiveUp(lease, error_body(failed.error), failed.retryable, self._delay_ms(lease.attempt))
+        delay_ms = await self._committer.commit(change)
+        return None if delay_ms is None else delay_ms / 1000
+
+    def _delay_ms(self, attempt: int) -> int:
+        longest = min(self._settings.retry_delay_seconds * 2 ** min(attempt - 1, 16), LONGEST_RETRY_DELAY_SECONDS)
+        return round(longest * random.uniform(0.5, 1.0) * 1000)
+
+    async def _release(self, lease: Lease) -> None:
+        try:
+            async with asyncio.timeout(RELEASE_SECONDS):
+                await self._committer.commit(Release(lease))
+        except (LeaseLost, DatabaseUnavailable, Overloaded, TimeoutError) as error:
+            log.info("lease_not_released", job_id=lease.job_id, stage=lease.stage, reason=type(error).__name__)
+
+    async def keep_leases(self, cancel: Callable[[str, str], None]) -> None:
+        """Extend all held leases three times per lease, for ever; stop the runs that lost theirs. Run it supervised."""
+        while True:
+            await asyncio.sleep(self._settings.lease_seconds / 3)
+            held = dict(self._held)
+            if not held:
+                continue
+            try:
+                kept = await self._leases.extend(list(held), self._lease_ms)
+            except DatabaseUnavailable:
+                log.warning("leases_not_extended", count=len(held))
+                continue
+            for token, lease in held.items():
+                if token not in kept and token in self._held:
+                    cancel(lease.job_id, lease.stage)
