@@ -94,7 +94,11 @@ def create_app(settings: Settings | None = None) -> Litestar:
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[lifespan],
         openapi_config=OpenAPIConfig(
-            title="Stagecast", version="1", path="/docs", render_plugins=[DocsPage(), JsonRenderPlugin()], use_handler_docstrings=True
+            title="Stagecast",
+            version="1",
+            path="/docs",
+            render_plugins=[DocsPage(), JsonRenderPlugin()],
+            use_handler_docstrings=True,
         ),
         request_max_body_size=MAX_BODY_BYTES,
         response_headers=SECURITY_HEADERS,

@@ -103,9 +103,7 @@ async def running(settings: Settings) -> AsyncIterator[Services]:
         supervisor.start("reconciler", reconciler.run)
         supervisor.start("retention", Retention(database, settings.log.retention_seconds).run)
         log.info("started", provider=provider.name, bus=type(bus).__name__, database=database.url.get_backend_name())
-        yield Services(
-            settings, database, bus, event_log, snapshots, jobs, hub, streams, access, supervisor, metrics
-        )
+        yield Services(settings, database, bus, event_log, snapshots, jobs, hub, streams, access, supervisor, metrics)
         hub.drain()
         await dispatcher.stop()
         await hub.close()

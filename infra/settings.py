@@ -1,4 +1,7 @@
-"""Every setting of the product: environment variables with the prefix `STAGECAST_`, nested by `__`, also from `.env`."""
+"""Every setting of the product:
+
+environment variables with the prefix `STAGECAST_`, nested by `__`, also from `.env`.
+"""
 
 from typing import Literal, Self
 
@@ -10,10 +13,10 @@ class DatabaseSettings(BaseModel):
     """Where rows and the event log live. The pool settings are PostgreSQL's; SQLite has one writer by nature."""
 
     url: str = "sqlite+aiosqlite:///./data/stagecast.db"
-    pool_size: int = Field(20, ge=1, le=1000)
-    max_overflow: int = Field(30, ge=0, le=1000)
-    pool_timeout_seconds: float = Field(30, gt=0)
-    pool_recycle_seconds: int = Field(3600, gt=0)
+    pool_size: int = Field(default=20, ge=1, le=1000)
+    max_overflow: int = Field(default=30, ge=0, le=1000)
+    pool_timeout_seconds: float = Field(default=30, gt=0)
+    pool_recycle_seconds: int = Field(default=3600, gt=0)
 
     @field_validator("url")
     @classmethod
@@ -39,38 +42,38 @@ class RedisSettings(BaseModel):
 class SyntheticSettings(BaseModel):
     """How the synthetic provider behaves: milliseconds of latency and share of failures, per item and stage."""
 
-    latency_ms: float = Field(0, ge=0, le=600_000)
-    failure_rate: float = Field(0.0, ge=0, le=1)
+    latency_ms: float = Field(default=0, ge=0, le=600_000)
+    failure_rate: float = Field(default=0.0, ge=0, le=1)
 
 
 class SseSettings(BaseModel):
     """The streams: limits are per process, times as their names say."""
 
-    max_connections: int = Field(10_000, ge=1)
-    heartbeat_seconds: float = Field(15, gt=0, le=300)
-    retry_ms: int = Field(2000, ge=1, le=600_000)
-    max_event_bytes: int = Field(1_048_576, ge=1024)
-    ring_events: int = Field(256, ge=1, le=100_000)
-    channel_prefix: str = Field("sse", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
-    send_timeout_seconds: float = Field(30, gt=0)
+    max_connections: int = Field(default=10_000, ge=1)
+    heartbeat_seconds: float = Field(default=15, gt=0, le=300)
+    retry_ms: int = Field(default=2000, ge=1, le=600_000)
+    max_event_bytes: int = Field(default=1_048_576, ge=1024)
+    ring_events: int = Field(default=256, ge=1, le=100_000)
+    channel_prefix: str = Field(default="sse", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    send_timeout_seconds: float = Field(default=30, gt=0)
 
 
 class LogSettings(BaseModel):
     """The durable event log of the sessions (not the process's own log lines: those are telemetry)."""
 
-    retention_seconds: int = Field(86_400, ge=1)
+    retention_seconds: int = Field(default=86_400, ge=1)
 
 
 class ProcessingSettings(BaseModel):
     """How stages run: attempts, leases and batches."""
 
-    stage_timeout_seconds: float = Field(300, gt=0)
-    max_attempts: int = Field(3, ge=1, le=100)
-    retry_delay_seconds: float = Field(1, ge=0, le=3600)
-    lease_seconds: float = Field(12, ge=0.3, le=3600)
-    batch_size: int = Field(100, ge=1, le=10_000)
-    max_items: int = Field(500, ge=1, le=10_000)
-    concurrency: int = Field(64, ge=1, le=10_000)
+    stage_timeout_seconds: float = Field(default=300, gt=0)
+    max_attempts: int = Field(default=3, ge=1, le=100)
+    retry_delay_seconds: float = Field(default=1, ge=0, le=3600)
+    lease_seconds: float = Field(default=12, ge=0.3, le=3600)
+    batch_size: int = Field(default=100, ge=1, le=10_000)
+    max_items: int = Field(default=500, ge=1, le=10_000)
+    concurrency: int = Field(default=64, ge=1, le=10_000)
 
 
 class AccessSettings(BaseModel):

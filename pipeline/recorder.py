@@ -22,7 +22,10 @@ MOST_PENDING_RESULTS = 512
 
 
 class Recorder:
-    """Writes the results of one attempt under its lease. Any call may raise what a commit raised, LeaseLost above all."""
+    """Writes the results of one attempt under its lease.
+
+    Any call may raise what a commit raised, LeaseLost above all.
+    """
 
     def __init__(
         self,
@@ -97,13 +100,16 @@ class Recorder:
         encoded = orjson.dumps(value)
         columns = {column: Encoded(orjson.dumps(part).decode()) for column, part in self._stage.columns(value).items()}
         if len(encoded) > self._max_event_bytes:
-            encoded = orjson.dumps(self._reference(value, encoded))
+            encoded = orjson.dumps(reference_to(value, self._lease.job_id))
         return Result(row["id"], row["position"], columns, encoded, rows)
 
-    def _reference(self, value: dict[str, Any], encoded: bytes) -> dict[str, Any]:
-        reference = {
-            "url": f"/v1/jobs/{self._lease.job_id}",
-            "bytes": len(encoded),
-            "sha256": hashlib.sha256(encoded).hexdigest(),
-        }
-        return {"reference": reference, "provider": value["provider"], "confidence": value["confidence"]}
+
+def reference_to(value: dict[str, Any], job_id: str) -> dict[str, Any]:
+    """What an event carries instead of a value that is too large for it: where the row is, and how to recognise it.
+
+    Bytes and SHA-256 are those of the value as compact JSON with sorted keys, so that any reader can repeat them.
+    """
+    canonical = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    digest = hashlib.sha256(canonical).hexdigest()
+    reference = {"url": f"/v1/jobs/{job_id}", "bytes": len(canonical), "sha256": digest}
+    return {"reference": reference, "provider": value["provider"], "confidence": value["confidence"]}

@@ -149,8 +149,10 @@ class Runner:
         return None if delay_ms is None else delay_ms / 1000
 
     def _delay_ms(self, attempt: int) -> int:
-        longest = min(self._settings.retry_delay_seconds * 2 ** min(attempt - 1, 16), LONGEST_RETRY_DELAY_SECONDS)
-        return round(longest * random.uniform(0.5, 1.0) * 1000)
+        longest: float = min(
+            self._settings.retry_delay_seconds * 2 ** min(attempt - 1, 16), LONGEST_RETRY_DELAY_SECONDS
+        )
+        return int(longest * random.uniform(0.5, 1.0) * 1000)
 
     async def _release(self, lease: Lease) -> None:
         try:

@@ -1,8 +1,8 @@
 """Every way a stage and its job can change, in one place: pure decisions over a locked job, no I/O.
 
 Each class is one change for the committer. All of them check first and write after, so that a refused change leaves no
-trace. The job's `remaining` counts its unfinished stages: counting the rows of the other stages instead lost 57 of 60 jobs
-under READ COMMITTED.
+trace. The job's `remaining` counts its unfinished stages: counting the rows of the other stages instead lost 57 of 60
+jobs under READ COMMITTED.
 """
 
 from dataclasses import dataclass

@@ -11,7 +11,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, HeaderParameter
 
 from gateway.access import COOKIE_PREFIX
-from gateway.api.body import decode_submission, new_job
+from gateway.api.body import read_submission
 from gateway.api.documents import SubmitOperation
 from gateway.api.requests import AnyRequest, check_session, credentials, find_job
 from gateway.api.schemas import Accepted, Submission
@@ -37,8 +37,7 @@ async def submit_job(
 ) -> Response[Accepted]:
     """Store the job and start its eight stages; the answer says where to watch it."""
     body = await request.body()
-    submission = decode_submission(body)
-    job = new_job(submission, services.settings.processing.max_items)
+    submission, job = await read_submission(body, services.settings.processing.max_items)
     if submission.session_id is not None:
         check_session(services, request, submission.session_id)
     key = _idempotency_key(idempotency_key, submission, body)
@@ -48,9 +47,7 @@ async def submit_job(
 
 
 @get("/v1/jobs/{job_id:str}", summary="Snapshot of a job", tags=["jobs"])
-async def show_job(
-    request: AnyRequest, services: NamedDependency[Services], job_id: FromPath[str]
-) -> Response[bytes]:
+async def show_job(request: AnyRequest, services: NamedDependency[Services], job_id: FromPath[str]) -> Response[bytes]:
     """The job with its stages, rows and head, all of one moment."""
     await find_job(services, request, job_id)
     snapshot = await services.snapshots.job(job_id)
@@ -59,9 +56,7 @@ async def show_job(
 
 
 @post("/v1/jobs/{job_id:str}/cancel", status_code=202, summary="Cancel a job", tags=["jobs"])
-async def cancel_job(
-    request: AnyRequest, services: NamedDependency[Services], job_id: FromPath[str]
-) -> dict[str, str]:
+async def cancel_job(request: AnyRequest, services: NamedDependency[Services], job_id: FromPath[str]) -> dict[str, str]:
     """End the job now; 409 when it has ended already."""
     await find_job(services, request, job_id)
     await services.jobs.cancel(job_id)

@@ -107,12 +107,17 @@ MAX_TAG = 64
 def check_language(tag: str, field: str) -> str:
     """The tag, if it is well-formed BCP 47 of registered subtags. Raises InvalidInput."""
     if len(tag) > MAX_TAG or not _TAG.fullmatch(tag) or not langcodes.tag_is_valid(tag):
-        raise InvalidInput(f"{tag[:MAX_TAG]!r} is not a registered BCP 47 language tag, such as en or pt-BR.", field=field)
+        raise InvalidInput(
+            f"{tag[:MAX_TAG]!r} is not a registered BCP 47 language tag, such as en or pt-BR.", field=field
+        )
     return tag
 
 
 def check_text(value: Any, path: str = "") -> None:
-    """Refuse control characters in any string of a decoded body, keys included. Raises InvalidInput naming the place."""
+    """Refuse control characters in any string of a decoded body, keys included.
+
+    Raises InvalidInput naming the place.
+    """
     if isinstance(value, str):
         if found := _CONTROL.search(value):
             code = f"U+{ord(found[0]):04X}"

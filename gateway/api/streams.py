@@ -1,6 +1,6 @@
 """The SSE endpoints: access and position are checked here, the rest is `gateway.streaming`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from litestar import HttpMethod, route
 from litestar.di import NamedDependency
@@ -70,7 +70,7 @@ async def stream_job(
     try:
         place = await find_job(services, request, job_id)
     except DatabaseUnavailable:
-        return BusyStream(services.streams)
+        return _asgi(BusyStream(services.streams))
     position = _position(last_event_id, snake_id, camel_id)
     return _stream(services, place.session_id, job_id, position, start)
 
@@ -87,4 +87,9 @@ def _stream(
     services: Services, session_id: str, job_id: str | None, position: Position | None, start: str | None
 ) -> ASGIApp:
     opener = Opener(session_id, job_id, position, start == "snapshot", services.log, services.snapshots)
-    return EventStream(services.streams, opener)  # type: ignore[return-value]
+    return _asgi(EventStream(services.streams, opener))
+
+
+def _asgi(response: EventStream) -> ASGIApp:
+    # Starlette and Litestar describe the same protocol with different types.
+    return cast("ASGIApp", response)

@@ -37,6 +37,11 @@ export class JobAddress {
     this.eventsUrl = `${this.statusUrl}/events?token=${encodeURIComponent(token)}`;
   }
 
+  /** The log of the session, for checking ids that a job's stream skips. */
+  static logUrl(sessionId) {
+    return `/v1/sessions/${encodeURIComponent(sessionId)}/events.json`;
+  }
+
   /** From `#job=...&token=...`. A fragment stays in the browser: no server, log or referrer ever sees the token. */
   static fromFragment(fragment) {
     const parts = new URLSearchParams(fragment.replace(/^#/, ""));

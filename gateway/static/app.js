@@ -26,7 +26,6 @@ class Page {
   #state = null;
   #view = null;
   #frame = 0;
-  #openedAt = 0;
 
   async start() {
     byId("drop").addEventListener("click", () => this.#toggleConnection());
@@ -95,38 +94,47 @@ class Page {
   /** The job's outline from its snapshot (events do not carry the dishes' names), then its whole log. */
   async #open() {
     const address = this.#address;
-    this.#openedAt = Date.now();
     setText(byId("job-title"), "Loading…");
-    this.#stream = new JobStream(address, {
+    byId("notice").hidden = true;
+    let snapshot = null;
+    let problem = null;
+    try {
+      snapshot = await address.snapshot();
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      problem = error;
+    }
+    if (this.#address !== address) return;
+    const { statusUrl, eventsUrl, token } = address;
+    const logUrl = snapshot && JobAddress.logUrl(snapshot.session_id);
+    this.#stream = new JobStream({ statusUrl, eventsUrl, logUrl, token }, {
       event: (event) => this.#state.fold(event),
-      snapshot: (snapshot) => this.#state.replace(snapshot),
+      snapshot: (whole) => this.#state.replace(whole),
       frame: (frame) => this.#log.add(frame),
       change: () => this.#schedule(),
       notice: (text) => this.#connection.notice(text),
     });
     this.#connection.notice(null);
-    this.#connection.update(this.#stream);
-    try {
-      const snapshot = await address.snapshot();
-      if (this.#address !== address) return;
-      this.#state = new JobState();
-      this.#state.outline(snapshot);
-    } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-      if (this.#address === address) this.#showMissing(error);
-      return;
-    }
+    if (problem) return this.#showMissing(problem);
+    this.#state = new JobState();
+    this.#state.outline(snapshot);
     this.#view = new VIEWS[this.#state.kind](this.#state);
     byId("results").replaceChildren(this.#view.node);
+    this.#setLoaded(true);
     this.#stream.open();
   }
 
+  /** Without a job there are no figures to show and nothing to press. */
+  #setLoaded(loaded) {
+    for (const part of document.querySelectorAll(".job-meta, .actions, .log")) part.hidden = !loaded;
+  }
+
   #showMissing(error) {
-    setText(byId("job-title"), error.status === 404 ? "There is no such job" : "The job could not be loaded");
-    this.#connection.notice(
-      error.status === 404 ? "It does not exist, or the token in the address does not open it." : error.message,
-    );
-    byId("cancel").disabled = true;
+    const unknown = error.status === 404;
+    setText(byId("job-title"), unknown ? "There is no such job" : "The job could not be loaded");
+    this.#setLoaded(false);
+    this.#stream.giveUp(unknown ? "It does not exist, or the token in the address does not open it." : error.message);
+    this.#connection.update(this.#stream);
   }
 
   /** However many events come, the page is written once per animation frame. */
@@ -175,6 +183,7 @@ class Page {
   }
 
   #toggleConnection() {
+    if (!this.#stream) return;
     if (this.#stream.state === "dropped") this.#stream.resume();
     else this.#stream.drop();
   }

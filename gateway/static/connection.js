@@ -11,11 +11,13 @@ const WORDS = {
   ended: "Ended",
 };
 
-function describeResumption({ after, received, doubled, whole, head }) {
+function describeResumption({ after, received, doubled, skipped, whole, head }) {
   const events = `${received} ${received === 1 ? "event" : "events"}`;
   if (!whole) return `Resumed after ${after}: ${events} so far, until ${head}.`;
   const doubles = doubled ? `${doubled} doubled and ignored` : "none doubled";
-  return `Resumed after ${after}: ${events} came up to the head ${head}, none missing, ${doubles}.`;
+  // Skipped ids are other jobs' until the log says otherwise, so nothing is claimed of them here.
+  const missing = skipped ? "in order" : "none missing";
+  return `Resumed after ${after}: ${events} came up to the head ${head}, ${missing}, ${doubles}.`;
 }
 
 export class ConnectionView {
@@ -45,7 +47,7 @@ export class ConnectionView {
     setText(byId("connection-state"), WORDS[state]);
     const explanation = {
       live: proven ? "and up to date" : "",
-      complete: `${detail} Every event up to the head is here.`,
+      complete: "every event up to the head is here",
       dropped: "The job goes on without you. Resume when you like.",
     }[state] ?? detail;
     setText(byId("connection-detail"), explanation);

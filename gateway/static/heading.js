@@ -63,7 +63,7 @@ export class StageHeading {
     const error = stage.error?.message ?? stage.error?.type ?? stage.reason ?? "";
     this.#error.hidden = !error;
     setText(this.#error, error);
-    this.#error.title = stage.error?.type ?? "";
+    this.#error.title = [stage.error?.type, error].filter(Boolean).join(": ");
     const failed = stage.status === "failed";
     if (!failed && document.activeElement === this.#retry) this.#retry.closest("[tabindex]")?.focus();
     this.#retry.hidden = !failed;

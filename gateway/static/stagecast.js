@@ -3,8 +3,12 @@
  *
  * No DOM in here and no imports, so that this file alone can be copied into another page.
  *
- *   const stream = new JobStream({ eventsUrl, statusUrl, token }, { event, snapshot, frame, change, notice });
+ *   const stream = new JobStream({ eventsUrl, statusUrl, logUrl, token }, { event, snapshot, frame, change, notice });
  *   stream.open();  stream.drop();  stream.resume();  stream.close();
+ *
+ * The head proves that nothing is missing at the end. Inside, a job's ids may skip, because other jobs of the session
+ * have ids too: every skip is looked up in the session's log (`logUrl`, /v1/sessions/{id}/events.json) before this
+ * object says that it is complete. Without a logUrl, skips are taken for other jobs' events.
  *
  * Handlers, all optional:
  *   event({id, type, data})          a durable event, in order, once
@@ -40,6 +44,7 @@ export function parseId(id) {
 export class JobStream {
   /** connecting, live, reconnecting, dropped, complete (proven), ended (for good, not proven) or idle. */
   state = "idle";
+  /** Why it is in that state, for a person; for complete, the job's status. */
   detail = "";
   /** The last id received, as {id, epoch, seq}. */
   last = null;
@@ -47,7 +52,7 @@ export class JobStream {
   head = null;
   headSource = "";
   counters = { received: 0, doubled: 0, gaps: 0, connections: 0 };
-  /** What came after the cursor of the newest resumed connection: {after, received, doubled, head, whole}. */
+  /** What came after the cursor of the newest resumed connection: {after, received, doubled, skipped, head, whole}. */
   resumption = null;
 
   #address;
@@ -62,17 +67,22 @@ export class JobStream {
   #stalledAt = null;
   #repairs = 0;
   #reopens = 0;
+  /** The server has said why it closes: no need to guess. */
+  #waitAnnounced = false;
+  #jobId = null;
+  /** Skips in the ids that were not looked up yet, as [seq before, seq after]. */
+  #skips = [];
 
-  constructor({ eventsUrl, statusUrl, token, lastEventId = null }, handlers = {}, options = {}) {
-    this.#address = { eventsUrl, statusUrl, token };
+  constructor({ eventsUrl, statusUrl, logUrl = null, token, lastEventId = null }, handlers = {}, options = {}) {
+    this.#address = { eventsUrl, statusUrl, logUrl, token };
     this.#handlers = handlers;
     this.#options = { silenceMs: SILENCE_MS, EventSource: globalThis.EventSource, ...options };
     this.last = parseId(lastEventId);
   }
 
-  /** True when the last id received is the head that the server named, in the same epoch. */
+  /** True when the last id received is the head that the server named, in the same epoch, and no skip is unexplained. */
   get proven() {
-    return this.last !== null && this.last.id === this.head;
+    return this.last !== null && this.last.id === this.head && this.#skips.length === 0;
   }
 
   get closed() {
@@ -94,6 +104,12 @@ export class JobStream {
   drop() {
     this.#stop();
     this.#enter("dropped", "");
+  }
+
+  /** Ends for a reason that the caller found. */
+  giveUp(reason) {
+    this.#stop();
+    this.#enter("ended", reason);
   }
 
   /** Stops for good, without a word to the handlers. */
@@ -175,6 +191,7 @@ export class JobStream {
       this.counters.doubled += 1;
       if (this.resumption) this.resumption.doubled += 1;
     } else {
+      this.#noteSkip(next, data.job_id);
       this.last = next;
       this.counters.received += 1;
       if (this.resumption && !this.resumption.whole) this.resumption.received += 1;
@@ -182,6 +199,13 @@ export class JobStream {
       this.#checkResumption();
     }
     this.#handlers.change?.(this);
+  }
+
+  #noteSkip(next, jobId) {
+    this.#jobId = jobId;
+    if (!this.last || next.seq === this.last.seq + 1) return;
+    if (this.resumption) this.resumption.skipped = true;
+    if (this.#address.logUrl) this.#skips.push([this.last.seq, next.seq]);
   }
 
   #control(type, data) {
@@ -196,8 +220,7 @@ export class JobStream {
       case "stream.snapshot": return this.#replace(data);
       case "stream.end": return this.#finish(data);
       case "stream.reset":
-        this.last = null;
-        this.resumption = null;
+        this.#forget();
         return this.#handlers.notice?.(`The server started this stream over (${data.reason}).`);
       case "stream.drain":
         return this.#announceWait("The server is restarting", data.retry_ms);
@@ -210,8 +233,9 @@ export class JobStream {
     this.counters.connections += 1;
     this.#reopens = 0;
     this.#stalledAt = null;
+    this.#waitAnnounced = false;
     this.resumption = outcome === "resumed" && this.last
-      ? { after: this.last.id, received: 0, doubled: 0, head, whole: false }
+      ? { after: this.last.id, received: 0, doubled: 0, skipped: false, head, whole: false }
       : null;
     this.#checkResumption();
     this.#handlers.notice?.(null);
@@ -237,6 +261,7 @@ export class JobStream {
     }
     this.#stalledAt = behind ? at : null;
     this.#enter("live", "");
+    if (this.#skips.length) this.#audit(() => this.#enter("live", ""));
   }
 
   #replace(snapshot) {
@@ -249,31 +274,74 @@ export class JobStream {
   #finish({ status }) {
     this.#stop();
     this.#handlers.notice?.(null);
-    this.#conclude(`The job is ${String(status).replace("_", " ")}.`);
+    this.#conclude(status);
   }
 
   /** The job is over and `head` is its last id: complete if that is what we have, else fetch the rest. */
-  #conclude(detail) {
-    if (this.proven) {
-      this.#enter("complete", detail);
+  #conclude(status) {
+    if (this.#skips.length) {
+      this.#enter("reconnecting", "Checking the skipped ids.");
+      this.#audit(() => this.#conclude(status));
+    } else if (this.proven) {
+      this.#enter("complete", status);
     } else if (this.#repairs < MAX_REPAIRS) {
       this.#repairs += 1;
       this.counters.gaps += 1;
       this.#connect("reconnecting", "The stream ended before its head; asking for the rest.");
     } else {
-      this.#enter("ended", `${detail} Events are missing here: the head is ${this.head}.`);
+      this.#enter("ended", `The job is over (${status}), but events are missing here: its head is ${this.head}.`);
     }
+  }
+
+  /** Looks the skips up in the session's log: an event of this job in one of them is a gap, and heals by a snapshot. */
+  async #audit(pass) {
+    const generation = this.#generation;
+    const skips = [...this.#skips];
+    const { epoch } = this.last;
+    const end = skips.at(-1)[1];
+    let after = skips[0][0];
+    try {
+      while (after < end) {
+        const url = new URL(this.#address.logUrl, globalThis.location?.href);
+        url.searchParams.set("after", `${epoch}.${after}`);
+        const page = await (await this.#ask(url)).json();
+        if (generation !== this.#generation) return;
+        const lost = page.events.some(({ id, data }) => {
+          const { seq } = parseId(id);
+          return data.job_id === this.#jobId && skips.some(([from, to]) => from < seq && seq < to);
+        });
+        if (lost) {
+          this.counters.gaps += 1;
+          this.#startOver("An event was missing in the middle.");
+          return;
+        }
+        const next = parseId(page.next_after)?.seq ?? end;
+        if (next <= after) break;
+        after = next;
+      }
+    } catch {
+      if (generation !== this.#generation) return;
+      if (this.#source === null) this.giveUp("Some ids were skipped, and the log could not be asked whose they are.");
+      return;
+    }
+    this.#skips = this.#skips.slice(skips.length);
+    pass();
+  }
+
+  #ask(url) {
+    return fetch(url, { headers: { Authorization: `Bearer ${this.#address.token}` }, cache: "no-store" });
   }
 
   #announceWait(what, milliseconds) {
     const seconds = Math.max(1, Math.round((milliseconds ?? 2000) / 1000));
     this.#handlers.notice?.(`${what}; the browser tries again in about ${seconds} s.`);
+    this.#waitAnnounced = true;
     this.#enter("reconnecting", "");
   }
 
   #lose(source) {
     if (source.readyState !== this.#options.EventSource.CLOSED) {
-      this.#enter("reconnecting", "The connection was lost; the browser tries again.");
+      this.#enter("reconnecting", this.#waitAnnounced ? "" : "The connection was lost; the browser tries again.");
       return;
     }
     this.#stop();
@@ -287,10 +355,7 @@ export class JobStream {
     let response;
     let snapshot;
     try {
-      response = await fetch(this.#address.statusUrl, {
-        headers: { Authorization: `Bearer ${this.#address.token}` },
-        cache: "no-store",
-      });
+      response = await this.#ask(this.#address.statusUrl);
       if (response.ok) snapshot = await response.json();
     } catch {
       response = null;
@@ -305,7 +370,7 @@ export class JobStream {
     } else {
       this.head = snapshot.head;
       this.headSource = "snapshot";
-      this.#conclude(`The job is ${snapshot.status.replace("_", " ")}.`);
+      this.#conclude(snapshot.status);
     }
   }
 
@@ -318,9 +383,14 @@ export class JobStream {
     this.#enter("reconnecting", reason);
   }
 
-  #startOver(reason) {
+  #forget() {
     this.last = null;
     this.resumption = null;
+    this.#skips = [];
+  }
+
+  #startOver(reason) {
+    this.#forget();
     this.#fromSnapshot = true;
     this.#handlers.notice?.(`${reason} Loading the job as it stands.`);
     this.#connect("reconnecting", reason);

@@ -30,8 +30,8 @@ class LogReader(Protocol):
 class Batch(msgspec.Struct, frozen=True):
     """Frames to write in one go. `last_seq` is where the cursor stands after them (filtered events count as passed).
 
-    `last_event` is the number of the last event in it (0: none) and `terminal` the job's status if that one ended a run.
-    `committed_at_us` is the first event's commit time, 0 for a replay.
+    `last_event` is the number of the last event in it (0: none) and `terminal` the job's status if that one ended a
+    run. `committed_at_us` is the first event's commit time, 0 for a replay.
     """
 
     frames: bytes

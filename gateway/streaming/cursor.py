@@ -1,7 +1,7 @@
 """A browser's place in a session's log, and the one way forward: advance.
 
-Replay after a reconnect, the live tail, the repair of a gap and a slow reader are all this: take what follows the cursor
-from the channel's ring, or from the log where the ring does not (or no longer) reach.
+Replay after a reconnect, the live tail, the repair of a gap and a slow reader are all this: take what follows the
+cursor from the channel's ring, or from the log where the ring does not (or no longer) reach.
 """
 
 from gateway.streaming.channel import Batch, Channel

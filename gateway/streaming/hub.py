@@ -1,7 +1,7 @@
 """The hub: which sessions have browsers in this process, one channel for each, fed by the bus and checked by sweeps.
 
-A sweep compares the heads of all live channels with the log in one query. It runs every two seconds and whenever the bus
-says that messages may be missing: a lost message is noticed by the next one, a lost *last* message only by this.
+A sweep compares the heads of all live channels with the log in one query. It runs every two seconds and whenever the
+bus says that messages may be missing: a lost message is noticed by the next one, a lost *last* message only by this.
 """
 
 import asyncio

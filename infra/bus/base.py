@@ -42,14 +42,17 @@ class BusListener(Protocol):
 
 
 class Bus(Protocol):
-    """Publish to and subscribe to sessions. Publishing never raises for a transport that is away: it drops and counts."""
+    """Publish to and subscribe to sessions.
+
+    Publishing never raises for a transport that is away: it drops and counts.
+    """
 
     async def start(self, listener: BusListener) -> None: ...
 
     def publish(self, messages: Sequence[Message]) -> None: ...
 
     async def subscribe(self, session_id: str) -> None:
-        """Returns once messages published from now on will arrive, or, with the transport away, after a bounded wait."""
+        """Return once messages published from now on will arrive, or, with the transport away, after a bounded wait."""
         ...
 
     async def unsubscribe(self, session_id: str) -> None: ...
@@ -67,12 +70,12 @@ _VERSION = 1
 
 
 def encode_message(message: Message) -> bytes:
-    """Bytes of a message: version, epoch, first seq, commit time, count; then for each event job id, name length, data length; then
-    the names and data. The session is the channel's name and is not repeated."""
+    """Bytes of a message: version, epoch, first seq, commit time, count; then for each event job id, name length, data
+    length; then the names and data. The session is the channel's name and is not repeated."""
     head = [
         _HEADER.pack(_VERSION, message.epoch.encode(), message.first_seq, message.committed_at_us, len(message.entries))
     ]
-    body = []
+    body: list[bytes] = []
     for entry in message.entries:
         name = entry.type.encode()
         head.append(_ENTRY.pack(entry.job_id.encode(), len(name), len(entry.data)))

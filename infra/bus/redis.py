@@ -1,8 +1,8 @@
 """The bus between processes: Redis pub/sub, channel `{prefix}:{session_id}`, one subscriber connection per process.
 
 The subscriber has a client of its own without a socket timeout, and a deadline of ours instead: redis-py's health check
-has none, so that a half-open link would never be noticed. It does not let redis-py resubscribe by itself either, because
-that hides the gap: after every new connection the listener is told that messages may be missing.
+has none, so that a half-open link would never be noticed. It does not let redis-py resubscribe by itself either,
+because that hides the gap: after every new connection the listener is told that messages may be missing.
 """
 
 import asyncio

@@ -6,7 +6,6 @@ from typing import Any
 
 import orjson
 from sqlalchemy import Table, bindparam, case, literal, text, update
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from infra.database.draft import RowStep, RowUpdate
@@ -46,7 +45,8 @@ async def _update_from_json(
     connection: AsyncConnection, table: Table, columns: tuple[str, ...], rows: Sequence[RowUpdate]
 ) -> int:
     """asyncpg's executemany does not count rows, and one statement is one round trip: all rows travel as one JSON."""
-    types = {name: table.c[name].type.compile(dialect=postgresql.dialect()) for name in columns}
+    dialect = connection.dialect
+    types = {name: table.c[name].type.compile(dialect=dialect) for name in columns}
     record = ", ".join(f'"{name}" {kind}' for name, kind in types.items())
     assignments = ", ".join(f'"{name}" = new."{name}"' for name in columns)
     statement = text(

@@ -144,8 +144,9 @@ Outcome_co = TypeVar("Outcome_co", covariant=True)
 class Change(Protocol[Outcome_co]):
     """One unit that commits whole or not at all.
 
-    `decide` is plain Python over what was loaded. It may run again on a retry, so it keeps nothing but its return value;
-    an error that it raises (before it wrote anything to the draft) reaches whoever committed the change, and nobody else.
+    `decide` is plain Python over what was loaded. It may run again on a retry, so it keeps nothing but its return
+    value; an error that it raises (before it wrote anything to the draft) reaches whoever committed the change, and
+    nobody else.
     """
 
     @property

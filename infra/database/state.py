@@ -1,4 +1,7 @@
-"""A job and its stages as a write transaction holds them: read under the job's lock, changed in memory, written back."""
+"""A job and its stages as a write transaction holds them:
+
+read under the job's lock, changed in memory, written back.
+"""
 
 from dataclasses import dataclass, field
 

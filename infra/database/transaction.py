@@ -65,25 +65,31 @@ async def _load(connection: AsyncConnection, clock: ColumnElement[int], changes:
     now = now_ms() if connection.dialect.name == "sqlite" else await connection.scalar(select(clock))
     loaded = Loaded(int(now or 0), {}, {}, {})
     if job_ids:
-        for row in await connection.execute(
-            select(*_JOB_COLUMNS).where(Job.id.in_(job_ids)).order_by(Job.id).with_for_update(key_share=True)
-        ):
-            loaded.jobs[row.id] = JobState(**{**row._mapping, "status": JobStatus(row.status)})
-        for row in await connection.execute(
-            select(*_STAGE_COLUMNS).where(Stage.job_id.in_(job_ids)).order_by(Stage.job_id, Stage.position)
-        ):
-            state = StageState(**{**row._mapping, "status": StageStatus(row.status)})
-            loaded.jobs[row.job_id].stages[row.name] = state
+        loaded.jobs = await _lock_jobs(connection, job_ids)
     if session_ids:
         found = await connection.execute(select(Session.id, Session.epoch).where(Session.id.in_(session_ids)))
         loaded.epochs.update((row.id, row.epoch) for row in found)
     if keys:
         where = tuple_(Idempotency.scope, Idempotency.key).in_(list(keys))
-        for row in await connection.execute(
+        known = await connection.execute(
             select(Idempotency.scope, Idempotency.key, Idempotency.job_id, Idempotency.fingerprint).where(where)
-        ):
-            loaded.keys[row.scope, row.key] = KnownKey(row.job_id, row.fingerprint)
+        )
+        loaded.keys.update(((row.scope, row.key), KnownKey(row.job_id, row.fingerprint)) for row in known)
     return loaded
+
+
+async def _lock_jobs(connection: AsyncConnection, job_ids: Sequence[str]) -> dict[str, JobState]:
+    # FOR NO KEY UPDATE: a stronger lock would wait for the foreign keys of rows that others insert, and deadlock.
+    locking = select(*_JOB_COLUMNS).where(Job.id.in_(job_ids)).order_by(Job.id).with_for_update(key_share=True)
+    jobs: dict[str, JobState] = {}
+    for row in (await connection.execute(locking)).mappings():
+        values: dict[str, Any] = {**row, "status": JobStatus(row["status"])}
+        jobs[values["id"]] = JobState(**values)
+    stages = select(*_STAGE_COLUMNS).where(Stage.job_id.in_(job_ids)).order_by(Stage.job_id, Stage.position)
+    for row in (await connection.execute(stages)).mappings():
+        values = {**row, "status": StageStatus(row["status"])}
+        jobs[values["job_id"]].stages[values["name"]] = StageState(**values)
+    return jobs
 
 
 async def _write_rows(connection: AsyncConnection, drafts: Sequence[Draft]) -> None:

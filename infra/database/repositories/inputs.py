@@ -41,7 +41,7 @@ class JobInputs:
             table = Base.metadata.tables[ROW_TABLES[job.kind].__tablename__]
             rows = await session.execute(select(table).where(table.c.job_id == job_id).order_by(table.c.position))
             return JobInput(
-                job.kind, job.source_language, job.target_language, tuple(row._mapping for row in rows)
+                job.kind, job.source_language, job.target_language, tuple(dict(row._mapping) for row in rows)
             )
 
     async def stored_prompts(self, session_id: str, except_id: str) -> list[tuple[str, str, int, Any]]:

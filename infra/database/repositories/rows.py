@@ -64,31 +64,31 @@ class Rows:
         fixed = {"session_id": self._session_id, "created_at": at, "updated_at": at}
         await self._committer.commit(_Save(self._table.name, tuple({**empty, **row, **fixed} for row in rows)))
 
-    async def get(self, row_id: str) -> Mapping[str, Any]:
+    async def get(self, row_id: str) -> dict[str, Any]:
         """One row of this session. Raises RowNotFound."""
         statement = select(self._table).where(self._table.c.id == row_id, self._table.c.session_id == self._session_id)
         async with self._database.read() as session:
             row = (await session.execute(statement)).one_or_none()
         if row is None:
             raise RowNotFound
-        return row._mapping
+        return dict(row._mapping)
 
-    async def of_session(self) -> list[Mapping[str, Any]]:
+    async def of_session(self) -> list[dict[str, Any]]:
         """All rows of this session, in order of their jobs and positions."""
         return await self._select()
 
-    async def of_job(self, job_id: str) -> list[Mapping[str, Any]]:
+    async def of_job(self, job_id: str) -> list[dict[str, Any]]:
         """The rows of one job of this session, in order."""
         return await self._select(self._table.c.job_id == job_id)
 
-    async def _select(self, *where: Any) -> list[Mapping[str, Any]]:
+    async def _select(self, *where: Any) -> list[dict[str, Any]]:
         statement = (
             select(self._table)
             .where(self._table.c.session_id == self._session_id, *where)
             .order_by(self._table.c.job_id, self._table.c.position)
         )
         async with self._database.read() as session:
-            return [row._mapping for row in await session.execute(statement)]
+            return [dict(row._mapping) for row in await session.execute(statement)]
 
     async def update(self, row_id: str, columns: Mapping[str, Any]) -> None:
         """Set some columns of a row and its time of update. Raises RowNotFound when this session has no such row."""

@@ -65,10 +65,10 @@ class Snapshots:
     async def job(self, job_id: str) -> Snapshot | None:
         """The job with its stages and rows; `head` is the id of its last event."""
         async with self._database.snapshot() as session:
-            job = (await session.execute(_jobs().where(Job.id == job_id))).one_or_none()
+            job = (await session.execute(jobs_with_session().where(Job.id == job_id))).one_or_none()
             if job is None:
                 return None
-            body = (await _bodies(session, [job]))[0]
+            body = (await job_bodies(session, [job]))[0]
         return Snapshot(body, job.head, job.status if job.status in JOB_TERMINAL else None)
 
     async def session(self, session_id: str) -> Snapshot | None:
@@ -79,7 +79,7 @@ class Snapshots:
             if owner is None:
                 return None
             jobs = await _newest(session, session_id)
-            bodies = await _bodies(session, jobs)
+            bodies = await job_bodies(session, jobs)
             count = await session.scalar(select(func.count()).where(Job.session_id == session_id))
         body = {
             "session_id": owner.id,
@@ -115,13 +115,14 @@ class Snapshots:
         }
 
 
-def _jobs() -> Any:
+def jobs_with_session() -> Any:
+    """The query of job rows with their session's epoch and head, as `job_bodies` wants them."""
     return select(Job.__table__, Session.epoch, Session.head).join(Session, Session.id == Job.session_id)
 
 
 async def _newest(session: AsyncSession, session_id: str) -> list[Row[Any]]:
     found = await session.execute(
-        _jobs()
+        jobs_with_session()
         .where(Job.session_id == session_id)
         .order_by(Job.status.in_(JOB_ACTIVE).desc(), Job.created_at.desc(), Job.id.desc())
         .limit(MOST_JOBS)
@@ -137,7 +138,8 @@ async def _stages(session: AsyncSession, job_ids: list[str]) -> dict[str, list[S
     return stages
 
 
-async def _bodies(session: AsyncSession, jobs: list[Row[Any]]) -> list[dict[str, Any]]:
+async def job_bodies(session: AsyncSession, jobs: list[Row[Any]]) -> list[dict[str, Any]]:
+    """The whole pictures of these jobs, in the same order, with three more queries however many there are."""
     stages = await _stages(session, [job.id for job in jobs])
     rows: dict[str, list[dict[str, Any]]] = {job.id: [] for job in jobs}
     for kind, model in ROW_TABLES.items():

@@ -17,7 +17,8 @@ from tests.unit.menu.conftest import Ask
 
 # Names near the lexicon find more than random characters do.
 WORDS = """
-親子丼 サーモン アボカド 丼 海老 天ぷら の と 特製 大盛り チーズ 入り 抜き 卵 うどん 3個 炒 饭 ゲ イカ ( ) （味噌汁付き） Menu 12 ¥
+親子丼 サーモン アボカド 丼 海老 天ぷら の と 特製 大盛り チーズ 入り 抜き 卵 うどん
+3個 炒 饭 ゲ イカ ( ) （味噌汁付き） Menu 12 ¥
 pollo insalata di con alla griglia gambas soupe de <b> & " ' 🍱
 """.split()
 PIECES = st.sampled_from([*WORDS, " ", "Pizza Margherita", "\x0b", "\u202e", "\ufffe"])

@@ -37,7 +37,7 @@ COLOURS = {
     "tea": "#9c7a3d", "vegetable": "#77a850", "salt": "#f4f4f4", "sugar": "#fbf7f0", "oil": "#d9c14a",
 }  # fmt: skip
 CLOTHS = ("#355c7d", "#6c5b7b", "#7a4e48", "#2f6f6a", "#596d3a", "#8a5a34", "#4a5568", "#70415a")
-PLACES = ((160, 74, 24), (128, 92, 19), (192, 92, 19), (146, 114, 17), (178, 116, 16), (160, 94, 13))
+PLACES = ((160, 92, 28), (128, 76, 18), (192, 108, 18), (190, 74, 16), (130, 112, 16), (160, 134, 11))
 
 
 def answer(question: Question) -> Known:
@@ -60,7 +60,7 @@ def _card(name: str, written: str, colours: list[str], category: str, alt: str) 
         f'<circle cx="{x}" cy="{y}" r="{radius}" fill="{colour}"/>'
         for (x, y, radius), colour in zip(PLACES, colours, strict=False)
     )
-    second = f'<text x="160" y="206" font-size="13" opacity=".85">{_line(written, 40)}</text>' if written else ""
+    second = f'<text x="160" y="208" font-size="13" opacity=".85">{_line(written, 40)}</text>' if written else ""
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 320 220" role="img">'
         f"<title>{_line(alt, 160)}</title>"
@@ -69,7 +69,7 @@ def _card(name: str, written: str, colours: list[str], category: str, alt: str) 
         '<circle cx="160" cy="92" r="76" fill="#fdfcf9"/><circle cx="160" cy="92" r="58" fill="#f1ede4"/>'
         f"{food}"
         f'<g fill="#fff" font-family="{FONT}" text-anchor="middle">'
-        f'<text x="160" y="188" font-size="16" font-weight="600">{_line(name, 34)}</text>{second}</g></svg>'
+        f'<text x="160" y="190" font-size="16" font-weight="600">{_line(name, 34)}</text>{second}</g></svg>'
     )
 
 

@@ -1,0 +1,78 @@
+"""Reads everything for the verifier: sessions in pages, their whole log, and their jobs as the rows tell them."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+
+from infra.bus.base import Entry
+from infra.database.engine import Database
+from infra.database.log import LogPosition
+from infra.database.models import Event, Job, Session
+from infra.database.repositories.snapshots import job_bodies, jobs_with_session
+
+SESSIONS_PER_PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class AuditedJob:
+    """A job's row and its picture (the body of its snapshot)."""
+
+    first_seq: int
+    last_seq: int
+    remaining: int
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditedSession:
+    """A session's whole log and all its jobs, of one moment."""
+
+    session_id: str
+    position: LogPosition
+    events: list[tuple[int, Entry]]
+    jobs: list[AuditedJob]
+
+
+class Audit:
+    """Walks through all sessions."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def sessions(self) -> AsyncIterator[AuditedSession]:
+        """Every session, each read in one transaction of its own: a running server changes them in between."""
+        after = ""
+        while True:
+            statement = select(Session.id).where(Session.id > after).order_by(Session.id).limit(SESSIONS_PER_PAGE)
+            async with self._database.read() as session:
+                ids = list(await session.scalars(statement))
+            for session_id in ids:
+                yield await self._session(session_id)
+            if len(ids) < SESSIONS_PER_PAGE:
+                return
+            after = ids[-1]
+
+    async def _session(self, session_id: str) -> AuditedSession:
+        async with self._database.snapshot() as session:
+            row = (await session.execute(select(Session).where(Session.id == session_id))).scalar_one()
+            events = await session.execute(
+                select(Event.seq, Event.job_id, Event.type, Event.data)
+                .where(Event.session_id == session_id)
+                .order_by(Event.seq)
+            )
+            log = [(seq, Entry(job_id, kind, bytes(data))) for seq, job_id, kind, data in events]
+            jobs = (
+                await session.execute(jobs_with_session().where(Job.session_id == session_id).order_by(Job.id))
+            ).all()
+            bodies = await job_bodies(session, list(jobs))
+        return AuditedSession(
+            session_id,
+            LogPosition(row.epoch, row.head, row.trimmed),
+            log,
+            [
+                AuditedJob(job.first_seq, job.last_seq, job.remaining, body)
+                for job, body in zip(jobs, bodies, strict=True)
+            ],
+        )
