@@ -95,7 +95,9 @@ class Page {
   async #open() {
     const address = this.#address;
     setText(byId("job-title"), "Loading…");
-    byId("notice").hidden = true;
+    // Until this job's stream says something, nothing of the last one's may stand there.
+    this.#connection.notice(null);
+    this.#connection.update(new JobStream({}));
     let snapshot = null;
     let problem = null;
     try {
@@ -114,7 +116,6 @@ class Page {
       change: () => this.#schedule(),
       notice: (text) => this.#connection.notice(text),
     });
-    this.#connection.notice(null);
     if (problem) return this.#showMissing(problem);
     this.#state = new JobState();
     this.#state.outline(snapshot);
@@ -126,7 +127,7 @@ class Page {
 
   /** Without a job there are no figures to show and nothing to press. */
   #setLoaded(loaded) {
-    for (const part of document.querySelectorAll(".job-meta, .actions, .log")) part.hidden = !loaded;
+    for (const part of document.querySelectorAll(".job-meta, .actions, .proof, .counters, .log")) part.hidden = !loaded;
   }
 
   #showMissing(error) {
@@ -150,8 +151,10 @@ class Page {
     const changes = this.#state.takeChanges();
     this.#view.update(changes);
     if (changes.job || changes.rows) this.#renderJob();
-    this.#connection.update(this.#stream);
     this.#log.flush();
+    if (this.#view.busy) this.#schedule();
+    // Complete is said when it can also be seen.
+    if (!this.#view.busy || this.#stream.state !== "complete") this.#connection.update(this.#stream);
   }
 
   #renderJob() {

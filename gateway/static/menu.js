@@ -11,6 +11,8 @@ import { StageHeading } from "./heading.js";
 
 /** More changes than this in one frame are a replay: a flash per cell would only flicker. */
 const FRESH_LIMIT = 64;
+/** How long one frame may spend on cells; the rest waits for the next, so that typing and scrolling stay smooth. */
+const FRAME_BUDGET_MS = 10;
 
 export class MenuView {
   #state;
@@ -18,6 +20,8 @@ export class MenuView {
   /** The status that each stage's cells were last drawn for. */
   #shown = new Map();
   #cells = new Map();
+  /** Cells still to be drawn, by their key: [row, stage name]. */
+  #waiting = new Map();
   #body = element("tbody", { role: "rowgroup" });
   node;
 
@@ -43,19 +47,24 @@ export class MenuView {
     );
     this.node = element("div", { class: "menu-frame", role: "region", tabindex: 0, "aria-label": "Results" }, table);
     this.rebuild();
+    this.#draw();
   }
 
   rebuild() {
     this.#cells.clear();
+    this.#waiting.clear();
     const { job, plan, rows } = this.#state;
+    // Cloned for each dish: 500 rows are 16,000 nodes.
+    const blanks = plan.map(({ name, label }) => element(
+      "td", { role: "cell", class: "cell", "data-stage": name, "data-status": "pending" },
+      element("span", { class: "cell-label", "aria-hidden": "true" }, label),
+      element("div", { class: "cell-body" }, element("span", { class: "visually-hidden" }, "pending")),
+    ));
     const lines = [...rows.values()].map((row) => {
-      const cells = plan.map(({ name, label }) => {
-        const cell = element(
-          "td", { role: "cell", class: "cell", "data-stage": name, "data-item": row.item_id, "data-status": "pending" },
-          element("span", { class: "cell-label", "aria-hidden": "true" }, label),
-          element("div", { class: "cell-body" }),
-        );
-        this.#cells.set(`${row.item_id} ${name}`, cell);
+      const cells = blanks.map((blank) => {
+        const cell = blank.cloneNode(true);
+        cell.dataset.item = row.item_id;
+        this.#cells.set(`${row.item_id} ${cell.dataset.stage}`, cell);
         return cell;
       });
       const details = [row.input_price, row.input_category].filter(Boolean).join(" · ");
@@ -75,12 +84,34 @@ export class MenuView {
   }
 
   update(changes) {
-    if (changes.rows) return this.rebuild();
-    const size = [...changes.cells.values()].reduce((sum, names) => sum + names.size, 0);
-    for (const [itemId, names] of changes.cells) {
-      for (const name of names) this.#updateCell(this.#state.rows.get(itemId), name, size <= FRESH_LIMIT);
+    if (changes.rows) {
+      this.rebuild();
+    } else {
+      for (const [itemId, names] of changes.cells) {
+        for (const name of names) this.#wait(this.#state.rows.get(itemId), name);
+      }
+      for (const name of changes.stages) this.#updateStage(name, true);
     }
-    for (const name of changes.stages) this.#updateStage(name, true);
+    this.#draw();
+  }
+
+  /** Some cells wait for another frame. */
+  get busy() {
+    return this.#waiting.size > 0;
+  }
+
+  #wait(row, name) {
+    this.#waiting.set(`${row.item_id} ${name}`, [row, name]);
+  }
+
+  #draw() {
+    const end = performance.now() + FRAME_BUDGET_MS;
+    const fresh = this.#waiting.size <= FRESH_LIMIT;
+    for (const [key, [row, name]] of this.#waiting) {
+      if (performance.now() > end) return;
+      this.#waiting.delete(key);
+      this.#updateCell(row, name, fresh);
+    }
   }
 
   /** The heading, and the cells whose look hangs on the stage: those without a value. */
@@ -92,8 +123,7 @@ export class MenuView {
     this.#shown.set(name, stage.status);
     if (onlyEmpty && !changed) return;
     for (const row of this.#state.rows.values()) {
-      if (onlyEmpty && row.values.has(name)) continue;
-      this.#updateCell(row, name, false);
+      if (!onlyEmpty || !row.values.has(name)) this.#wait(row, name);
     }
   }
 
@@ -102,7 +132,7 @@ export class MenuView {
     const cell = this.#cells.get(`${row.item_id} ${name}`);
     const status = this.#state.cellStatus(row, plan);
     const value = row.values.get(name);
-    if (!value && cell.dataset.status === status && cell.lastElementChild.firstChild) return;
+    if (!value && cell.dataset.status === status) return;
     renderCell(cell, { plan, status, value, job: this.#state.job, draw: DISH[name], fresh });
   }
 }

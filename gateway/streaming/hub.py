@@ -65,9 +65,7 @@ class Hub:
         The subscription stands before the head is read: what is committed after that arrives, what was committed before
         is in the log.
         """
-        slot = self._slots.get(session_id)
-        if slot is None:
-            slot = self._slots[session_id] = _Slot(asyncio.create_task(self._join(session_id)))
+        slot = self._slots.get(session_id) or self._new_slot(session_id)
         slot.readers += 1
         slot.idle_since = None
         try:
@@ -77,8 +75,17 @@ class Hub:
             slot.readers -= 1
             if slot.readers == 0:
                 slot.idle_since = asyncio.get_running_loop().time()
-                if slot.channel is None and slot.joining.done() and self._slots.get(session_id) is slot:
-                    del self._slots[session_id]
+
+    def _new_slot(self, session_id: str) -> _Slot:
+        slot = self._slots[session_id] = _Slot(asyncio.create_task(self._join(session_id)))
+
+        def forget_failure(joining: asyncio.Task[Channel]) -> None:
+            # The next browser tries again; whoever waits now gets the error.
+            if (joining.cancelled() or joining.exception()) and self._slots.get(session_id) is slot:
+                del self._slots[session_id]
+
+        slot.joining.add_done_callback(forget_failure)
+        return slot
 
     async def _join(self, session_id: str) -> Channel:
         await self._bus.subscribe(session_id)

@@ -1,6 +1,7 @@
 """The reader of event streams that the load tests trust: what it loses or doubles, they would blame on the gateway."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -21,7 +22,7 @@ def frame(event: SseEvent) -> bytes:
 
 def cut(stream: bytes, places: Iterable[int]) -> list[bytes]:
     edges = [0, *sorted(place % (len(stream) + 1) for place in places), len(stream)]
-    return [stream[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [stream[start:end] for start, end in pairwise(edges)]
 
 
 def test_a_frame_becomes_an_event_with_its_type_data_and_id() -> None:
