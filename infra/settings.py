@@ -3,9 +3,9 @@
 environment variables with the prefix `STAGECAST_`, nested by `__`, also from `.env`.
 """
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -117,8 +117,9 @@ class Settings(BaseSettings):
     access: AccessSettings = AccessSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 
-    @model_validator(mode="after")
-    def _what_is_not_built_yet(self) -> Self:
-        if self.execution == "cluster":
-            raise ValueError("execution=cluster is not built yet; stages run inside the gateway (execution=local)")
-        return self
+    @field_validator("execution")
+    @classmethod
+    def _what_is_not_built_yet(cls, execution: str) -> str:
+        if execution == "cluster":
+            raise ValueError("cluster is not built yet; stages run inside the gateway (local)")
+        return execution

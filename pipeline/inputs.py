@@ -1,5 +1,6 @@
 """What a stage gets to work on: the rows of its job that it has not answered yet."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,13 +33,11 @@ class Inputs:
 
     def __init__(self, jobs: JobInputs) -> None:
         self._jobs = jobs
-        self._remembered: OrderedDict[str, JobInput] = OrderedDict()
+        self._remembered: OrderedDict[str, asyncio.Future[JobInput]] = OrderedDict()
 
     async def of_stage(self, lease: Lease) -> StageInput:
         """The unanswered rows for the attempt that holds the lease. Raises DatabaseUnavailable, LeaseLost."""
-        job = self._remembered.get(lease.job_id) if lease.attempt == 1 else None
-        if job is None:
-            job = await self._read(lease.job_id)
+        job = await (self._shared(lease.job_id) if lease.attempt == 1 else self._read(lease.job_id))
         kind = KINDS[job.kind]
         stage = kind.stages[lease.stage]
         open_rows = [row for row in job.rows if row[stage.fills[0]] is None]
@@ -53,10 +52,16 @@ class Inputs:
         job = await self._jobs.of_job(job_id)
         if job is None:
             raise LeaseLost
-        self._remembered[job_id] = job
-        while len(self._remembered) > MOST_REMEMBERED_JOBS:
-            self._remembered.popitem(last=False)
         return job
+
+    async def _shared(self, job_id: str) -> JobInput:
+        reading = self._remembered.get(job_id)
+        if reading is None or (reading.done() and (reading.cancelled() or reading.exception())):
+            reading = self._remembered[job_id] = asyncio.ensure_future(self._read(job_id))
+            while len(self._remembered) > MOST_REMEMBERED_JOBS:
+                self._remembered.popitem(last=False)
+        # Shielded: one stage that is cancelled must not cancel the read of the other seven.
+        return await asyncio.shield(reading)
 
     async def _stored_prompts(self, session_id: str, own_id: str) -> tuple[StoredPrompt, ...]:
         found = await self._jobs.stored_prompts(session_id, own_id)

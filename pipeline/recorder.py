@@ -46,6 +46,7 @@ class Recorder:
         self._max_event_bytes = max_event_bytes
         self._pending: list[Result] = []
         self._commit: asyncio.Task[None] | None = None
+        self._committing = False
 
     async def add(self, answer: Answer) -> None:
         """Take one answer. A second answer for the same item, or one for a foreign item, is ignored."""
@@ -53,9 +54,12 @@ class Recorder:
         if row is None:
             return
         self._pending.append(self._encode(row, answer))
+        if self._commit is not None and self._commit.done():
+            commit, self._commit = self._commit, None
+            await commit  # raises what the commit raised
         if self._commit is None:
-            self._commit = asyncio.create_task(self._commit_pending())
-        elif self._commit.done() or len(self._pending) >= MOST_PENDING_RESULTS:
+            self._commit, self._committing = asyncio.create_task(self._commit_pending()), False
+        elif len(self._pending) >= MOST_PENDING_RESULTS:
             await self.flush()
 
     @property
@@ -64,6 +68,7 @@ class Recorder:
         return len(self._rows)
 
     async def _commit_pending(self) -> None:
+        self._committing = True
         while self._pending:
             await self._take()
 
@@ -82,15 +87,17 @@ class Recorder:
     async def finish(self) -> None:
         """Commit the rest together with the stage's completion: one transaction when the stage answered at once."""
         commit, self._commit = self._commit, None
-        if commit is not None:
+        if commit is not None and not self._committing:
+            commit.cancel()  # it has not begun: the completion takes its results along
+        elif commit is not None:
             await commit
         await self._take(finish=True)
 
     def abandon(self) -> None:
         """Stop writing: the attempt is over and whatever was not committed is not wanted any more."""
-        if self._commit is not None:
-            self._commit.cancel()
-            self._commit = None
+        commit, self._commit = self._commit, None
+        if commit is not None and not commit.cancel() and not commit.cancelled():
+            commit.exception()  # looked at, so that asyncio does not report it as forgotten
 
     def _encode(self, row: Mapping[str, Any], answer: Answer) -> Result:
         value = self._stage.value(answer, self._provider)

@@ -2,10 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import orjson
-from sqlalchemy import Table, bindparam, case, literal, text, update
+from sqlalchemy import Table, Update, bindparam, case, literal, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from infra.database.draft import RowStep, RowUpdate
@@ -32,13 +33,18 @@ async def update_rows(connection: AsyncConnection, updates: Sequence[RowUpdate])
 async def _update_many(
     connection: AsyncConnection, table: Table, columns: tuple[str, ...], rows: Sequence[RowUpdate]
 ) -> int:
-    statement = update(table).where(table.c.id == bindparam("key"), table.c.session_id == bindparam("owner"))
-    statement = statement.values({name: bindparam(f"new_{name}", type_=table.c[name].type) for name in columns})
+    statement = _update_statement(table, columns)
     parameters = [
         {"key": row.row_id, "owner": row.session_id, **{f"new_{name}": row.columns[name] for name in columns}}
         for row in rows
     ]
     return (await connection.execute(statement, parameters)).rowcount
+
+
+@cache  # one for each stage: a constant number
+def _update_statement(table: Table, columns: tuple[str, ...]) -> Update:
+    statement = update(table).where(table.c.id == bindparam("key"), table.c.session_id == bindparam("owner"))
+    return statement.values({name: bindparam(f"new_{name}", type_=table.c[name].type) for name in columns})
 
 
 async def _update_from_json(
@@ -63,7 +69,7 @@ async def _update_from_json(
 
 
 def _fragment(value: Any) -> Any:
-    return orjson.Fragment(value) if type(value) is Encoded else value
+    return orjson.Fragment(str(value)) if type(value) is Encoded else value  # Fragment refuses subclasses of str
 
 
 async def step_rows(connection: AsyncConnection, steps: Sequence[RowStep], now: int) -> None:

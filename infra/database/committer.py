@@ -157,8 +157,8 @@ class Committer:
             reraise=True,
         ):
             with attempt:
-                async with self._database.read() as session:
-                    status = await session.scalar(
+                async with self._database.read() as connection:
+                    status = await connection.scalar(
                         text("SELECT pg_xact_status(CAST(CAST(:id AS text) AS xid8))"), {"id": transaction_id}
                     )
                 return bool(status == "committed")

@@ -14,7 +14,7 @@ import orjson
 from sqlalchemy import BigInteger, ColumnElement, event, literal, literal_column, make_url, text
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from infra.clock import now_ms
 from infra.errors import DatabaseUnavailable
@@ -60,22 +60,20 @@ class Database:
                 **json,
             )
             self._snapshots = self._reader.execution_options(isolation_level="REPEATABLE READ")
-        self._read_sessions = async_sessionmaker(self._reader, expire_on_commit=False)
-        self._snapshot_sessions = async_sessionmaker(self._snapshots, expire_on_commit=False)
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncSession]:
-        """A session for reading. Raises DatabaseUnavailable when the database can't be reached."""
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for reading. Raises DatabaseUnavailable when the database can't be reached."""
         with unavailable_as_error():
-            async with self._read_sessions() as session:
-                yield session
+            async with self._reader.connect() as connection:
+                yield connection
 
     @asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[AsyncSession]:
-        """A session whose statements all see the same moment."""
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+        """A connection whose statements all see the same moment. Raises DatabaseUnavailable."""
         with unavailable_as_error():
-            async with self._snapshot_sessions() as session:
-                yield session
+            async with self._snapshots.connect() as connection:
+                yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
@@ -91,8 +89,8 @@ class Database:
 
     async def ping(self) -> None:
         """Make one round trip. Raises DatabaseUnavailable."""
-        async with self.read() as session:
-            await session.execute(text("SELECT 1"))
+        async with self.read() as connection:
+            await connection.execute(text("SELECT 1"))
 
     async def close(self) -> None:
         """Close every pooled connection."""

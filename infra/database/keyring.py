@@ -6,7 +6,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
 from infra.database.engine import Database, unavailable_as_error
-from infra.database.models import Keyring
+from infra.database.models import KEYRING
 
 
 async def stored_secret(database: Database, name: str) -> str:
@@ -16,7 +16,7 @@ async def stored_secret(database: Database, name: str) -> str:
         try:
             with unavailable_as_error():
                 async with database.write() as connection:
-                    await connection.execute(insert(Keyring).values(name=name, value=secrets.token_urlsafe(32)))
+                    await connection.execute(insert(KEYRING).values(name=name, value=secrets.token_urlsafe(32)))
         except IntegrityError:
             pass  # another process was faster
         stored = await _read(database, name)
@@ -25,6 +25,6 @@ async def stored_secret(database: Database, name: str) -> str:
 
 
 async def _read(database: Database, name: str) -> str | None:
-    async with database.read() as session:
-        value: str | None = await session.scalar(select(Keyring.value).where(Keyring.name == name))
+    async with database.read() as connection:
+        value: str | None = await connection.scalar(select(KEYRING.c.value).where(KEYRING.c.name == name))
         return value

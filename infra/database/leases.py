@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import and_, or_, select, update
 
 from infra.database.engine import Database, unavailable_as_error
-from infra.database.models import Stage
+from infra.database.models import STAGE
 from infra.database.status import StageStatus
 
 
@@ -18,10 +18,10 @@ class Leases:
     async def extend(self, tokens: Sequence[str], lease_ms: int) -> set[str]:
         """Extend the leases with these tokens in one statement; returns the tokens that still hold one."""
         statement = (
-            update(Stage.__table__)  # type: ignore[arg-type]
-            .where(Stage.__table__.c.lease_token.in_(tokens))
+            update(STAGE)
+            .where(STAGE.c.lease_token.in_(tokens))
             .values(lease_until=self._database.now() + lease_ms)
-            .returning(Stage.__table__.c.lease_token)
+            .returning(STAGE.c.lease_token)
         )
         with unavailable_as_error():
             async with self._database.write() as connection:
@@ -31,12 +31,12 @@ class Leases:
         """Stages that someone should run: due for retry, abandoned, or queued and untouched for `unseen_ms`."""
         now = self._database.now()
         waiting = or_(
-            and_(Stage.status == StageStatus.QUEUED, Stage.updated_at <= now - unseen_ms),
-            and_(Stage.status == StageStatus.RETRY_WAIT, Stage.retry_at <= now),
-            and_(Stage.status == StageStatus.RUNNING, Stage.lease_until <= now),
+            and_(STAGE.c.status == StageStatus.QUEUED, STAGE.c.updated_at <= now - unseen_ms),
+            and_(STAGE.c.status == StageStatus.RETRY_WAIT, STAGE.c.retry_at <= now),
+            and_(STAGE.c.status == StageStatus.RUNNING, STAGE.c.lease_until <= now),
         )
         # Named literally, so that the partial index over live rows can serve it.
-        live = Stage.status.in_((StageStatus.QUEUED, StageStatus.RUNNING, StageStatus.RETRY_WAIT))
-        statement = select(Stage.job_id, Stage.name).where(live, waiting).order_by(Stage.updated_at).limit(limit)
-        async with self._database.read() as session:
-            return [(row.job_id, row.name) for row in await session.execute(statement)]
+        live = STAGE.c.status.in_((StageStatus.QUEUED, StageStatus.RUNNING, StageStatus.RETRY_WAIT))
+        statement = select(STAGE.c.job_id, STAGE.c.name).where(live, waiting).order_by(STAGE.c.updated_at).limit(limit)
+        async with self._database.read() as connection:
+            return [(row.job_id, row.name) for row in await connection.execute(statement)]

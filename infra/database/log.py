@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from infra.bus.base import Entry
 from infra.database.engine import Database
-from infra.database.models import Event, Session
+from infra.database.models import EVENT, SESSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,11 @@ class EventLog:
 
     async def positions(self, session_ids: Sequence[str]) -> dict[str, LogPosition]:
         """Where the logs of these sessions stand, in one query."""
-        statement = select(Session.id, Session.epoch, Session.head, Session.trimmed).where(Session.id.in_(session_ids))
-        async with self._database.read() as session:
-            rows = await session.execute(statement)
+        statement = select(SESSION.c.id, SESSION.c.epoch, SESSION.c.head, SESSION.c.trimmed).where(
+            SESSION.c.id.in_(session_ids)
+        )
+        async with self._database.read() as connection:
+            rows = await connection.execute(statement)
             return {row.id: LogPosition(row.epoch, row.head, row.trimmed) for row in rows}
 
     async def page(self, session_id: str, after: int, limit: int, job_id: str | None = None) -> LogPage | None:
@@ -54,23 +56,23 @@ class EventLog:
         None when there is no such session. Position and events are of the same moment.
         """
         statement = (
-            select(Event.seq, Event.job_id, Event.type, Event.data)
-            .where(Event.session_id == session_id, Event.seq > after)
-            .order_by(Event.seq)
+            select(EVENT.c.seq, EVENT.c.job_id, EVENT.c.type, EVENT.c.data)
+            .where(EVENT.c.session_id == session_id, EVENT.c.seq > after)
+            .order_by(EVENT.c.seq)
             .limit(limit)
         )
         if job_id is not None:
-            statement = statement.where(Event.job_id == job_id)
-        async with self._database.snapshot() as session:
-            found = await session.execute(
-                select(Session.epoch, Session.head, Session.trimmed).where(Session.id == session_id)
+            statement = statement.where(EVENT.c.job_id == job_id)
+        async with self._database.snapshot() as connection:
+            found = await connection.execute(
+                select(SESSION.c.epoch, SESSION.c.head, SESSION.c.trimmed).where(SESSION.c.id == session_id)
             )
             row = found.one_or_none()
             if row is None:
                 return None
             position = LogPosition(row.epoch, row.head, row.trimmed)
             events = tuple(
-                (seq, Entry(job, kind, bytes(data))) for seq, job, kind, data in await session.execute(statement)
+                (seq, Entry(job, kind, bytes(data))) for seq, job, kind, data in await connection.execute(statement)
             )
         reached = events[-1][0] if len(events) == limit else max(after, position.head)
         return LogPage(events, reached, position)

@@ -1,7 +1,6 @@
 """Brings a database's schema to the newest revision, by Alembic and by nothing else."""
 
 from importlib.resources import files
-from typing import Any
 
 import sqlalchemy
 from alembic import command
@@ -46,12 +45,23 @@ async def migrate(settings: DatabaseSettings, revision: str = "head") -> None:
         await engine.dispose()
 
 
+def newest_revision() -> str:
+    """The revision that this program's migrations lead to."""
+    head = ScriptDirectory.from_config(alembic_config()).get_current_head()
+    assert head is not None
+    return head
+
+
+async def current_revision(database: Database) -> str | None:
+    """The revision of the database's schema; None when it has none yet. Raises DatabaseUnavailable."""
+
+    def current(connection: sqlalchemy.Connection) -> str | None:
+        return MigrationContext.configure(connection).get_current_revision()
+
+    async with database.read() as connection:
+        return await connection.run_sync(current)
+
+
 async def schema_is_current(database: Database) -> bool:
     """Whether the database has the newest schema. Raises DatabaseUnavailable."""
-    head = ScriptDirectory.from_config(alembic_config()).get_current_head()
-
-    def current(session: Any) -> str | None:
-        return MigrationContext.configure(session.connection()).get_current_revision()
-
-    async with database.read() as session:
-        return bool(await session.run_sync(current) == head)
+    return await current_revision(database) == newest_revision()

@@ -13,6 +13,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     String,
+    Table,
     Text,
     text,
 )
@@ -238,3 +239,14 @@ class Event(Base):
     data: Mapped[bytes] = mapped_column(LargeBinary)
     # One B-tree in SQLite, in the order that every reader wants: a session's numbers, ascending.
     __table_args__ = (CheckConstraint("seq >= 1", name="seq_range"), {"sqlite_with_rowid": False})
+
+
+# The same tables for Core statements: what runs often skips the ORM's per-statement work.
+KEYRING: Table = Base.metadata.tables["keyring"]
+SESSION: Table = Base.metadata.tables["session"]
+JOB: Table = Base.metadata.tables["job"]
+STAGE: Table = Base.metadata.tables["stage"]
+MENU_ITEM: Table = Base.metadata.tables["menu_item"]
+PROMPT: Table = Base.metadata.tables["prompt"]
+IDEMPOTENCY: Table = Base.metadata.tables["idempotency"]
+EVENT: Table = Base.metadata.tables["event"]

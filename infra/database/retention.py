@@ -7,7 +7,7 @@ from sqlalchemy import delete, exists, select, update
 
 from infra.clock import now_ms
 from infra.database.engine import Database, unavailable_as_error
-from infra.database.models import Event, Job, Session
+from infra.database.models import EVENT, JOB, SESSION
 from infra.errors import DatabaseUnavailable
 
 EVERY_SECONDS = 60.0
@@ -38,15 +38,19 @@ class Retention:
     async def trim(self) -> int:
         """Trim up to 100 sessions in one transaction; returns how many."""
         horizon = now_ms() - self._retention_ms
-        fresh = exists().where(Job.session_id == Session.id, (Job.finished_at.is_(None)) | (Job.finished_at > horizon))
-        due = select(Session.id).where(Session.trimmed < Session.head, Session.created_at <= horizon, ~fresh)
+        fresh = exists().where(
+            JOB.c.session_id == SESSION.c.id, (JOB.c.finished_at.is_(None)) | (JOB.c.finished_at > horizon)
+        )
+        due = select(SESSION.c.id).where(SESSION.c.trimmed < SESSION.c.head, SESSION.c.created_at <= horizon, ~fresh)
         with unavailable_as_error():
             async with self._database.write() as connection:
-                locked = due.order_by(Session.id).limit(SESSIONS_AT_ONCE).with_for_update(key_share=True)
+                locked = due.order_by(SESSION.c.id).limit(SESSIONS_AT_ONCE).with_for_update(key_share=True)
                 ids = list(await connection.scalars(locked))
                 if ids:
-                    await connection.execute(delete(Event).where(Event.session_id.in_(ids)))
-                    await connection.execute(update(Session).where(Session.id.in_(ids)).values(trimmed=Session.head))
+                    await connection.execute(delete(EVENT).where(EVENT.c.session_id.in_(ids)))
+                    await connection.execute(
+                        update(SESSION).where(SESSION.c.id.in_(ids)).values(trimmed=SESSION.c.head)
+                    )
         if ids:
             log.info("log_trimmed", sessions=len(ids))
         return len(ids)

@@ -21,7 +21,7 @@ from infra.clock import now_ms
 from infra.database.bulk import step_rows, update_rows
 from infra.database.draft import Change, Draft, KnownKey, Loaded, Recorded
 from infra.database.engine import is_duplicate
-from infra.database.models import Base, Event, Idempotency, Job, Session, Stage
+from infra.database.models import EVENT, IDEMPOTENCY, JOB, SESSION, STAGE, Base
 from infra.database.state import JobState, StageState
 from infra.database.status import JobStatus, StageStatus
 from infra.errors import DuplicateRow, StagecastError
@@ -67,12 +67,12 @@ async def _load(connection: AsyncConnection, clock: ColumnElement[int], changes:
     if job_ids:
         loaded.jobs = await _lock_jobs(connection, job_ids)
     if session_ids:
-        found = await connection.execute(select(Session.id, Session.epoch).where(Session.id.in_(session_ids)))
+        found = await connection.execute(select(SESSION.c.id, SESSION.c.epoch).where(SESSION.c.id.in_(session_ids)))
         loaded.epochs.update((row.id, row.epoch) for row in found)
     if keys:
-        where = tuple_(Idempotency.scope, Idempotency.key).in_(list(keys))
+        where = tuple_(IDEMPOTENCY.c.scope, IDEMPOTENCY.c.key).in_(list(keys))
         known = await connection.execute(
-            select(Idempotency.scope, Idempotency.key, Idempotency.job_id, Idempotency.fingerprint).where(where)
+            select(IDEMPOTENCY.c.scope, IDEMPOTENCY.c.key, IDEMPOTENCY.c.job_id, IDEMPOTENCY.c.fingerprint).where(where)
         )
         loaded.keys.update(((row.scope, row.key), KnownKey(row.job_id, row.fingerprint)) for row in known)
     return loaded
@@ -80,12 +80,12 @@ async def _load(connection: AsyncConnection, clock: ColumnElement[int], changes:
 
 async def _lock_jobs(connection: AsyncConnection, job_ids: Sequence[str]) -> dict[str, JobState]:
     # FOR NO KEY UPDATE: a stronger lock would wait for the foreign keys of rows that others insert, and deadlock.
-    locking = select(*_JOB_COLUMNS).where(Job.id.in_(job_ids)).order_by(Job.id).with_for_update(key_share=True)
+    locking = select(*_JOB_COLUMNS).where(JOB.c.id.in_(job_ids)).order_by(JOB.c.id).with_for_update(key_share=True)
     jobs: dict[str, JobState] = {}
     for row in (await connection.execute(locking)).mappings():
         values: dict[str, Any] = {**row, "status": JobStatus(row["status"])}
         jobs[values["id"]] = JobState(**values)
-    stages = select(*_STAGE_COLUMNS).where(Stage.job_id.in_(job_ids)).order_by(Stage.job_id, Stage.position)
+    stages = select(*_STAGE_COLUMNS).where(STAGE.c.job_id.in_(job_ids)).order_by(STAGE.c.job_id, STAGE.c.position)
     for row in (await connection.execute(stages)).mappings():
         values = {**row, "status": StageStatus(row["status"])}
         jobs[values["job_id"]].stages[values["name"]] = StageState(**values)
@@ -122,9 +122,9 @@ async def _append_events(
     for event in events:
         by_session[event.session_id].append(event)
     locked = await connection.execute(
-        select(Session.id, Session.head, Session.epoch)
-        .where(Session.id.in_(sorted(by_session)))
-        .order_by(Session.id)
+        select(SESSION.c.id, SESSION.c.head, SESSION.c.epoch)
+        .where(SESSION.c.id.in_(sorted(by_session)))
+        .order_by(SESSION.c.id)
         .with_for_update(key_share=True)
     )
     heads, rows, messages = [], [], []
@@ -149,7 +149,7 @@ async def _append_events(
         messages.append(Message(session.id, session.epoch, session.head + 1, entries, time.time_ns() // 1000))
         heads.append({"key": session.id, "new_head": session.head + len(new)})
     await connection.execute(_SET_HEAD, heads)
-    await connection.execute(insert(Event.__table__), rows)  # type: ignore[arg-type]
+    await connection.execute(insert(EVENT), rows)
     return messages, list(numbered.values())
 
 
@@ -163,43 +163,39 @@ async def _write_states(connection: AsyncConnection, touched: Sequence[JobState 
 
 
 _JOB_COLUMNS = (
-    Job.id,
-    Job.session_id,
-    Job.kind,
-    Job.status,
-    Job.run,
-    Job.remaining,
-    Job.first_seq,
-    Job.last_seq,
-    Job.started_at,
-    Job.finished_at,
+    JOB.c.id,
+    JOB.c.session_id,
+    JOB.c.kind,
+    JOB.c.status,
+    JOB.c.run,
+    JOB.c.remaining,
+    JOB.c.first_seq,
+    JOB.c.last_seq,
+    JOB.c.started_at,
+    JOB.c.finished_at,
 )
 _STAGE_COLUMNS = (
-    Stage.job_id,
-    Stage.name,
-    Stage.position,
-    Stage.status,
-    Stage.attempt,
-    Stage.attempt_limit,
-    Stage.done,
-    Stage.total,
-    Stage.lease_token,
-    Stage.lease_until,
-    Stage.retry_at,
-    Stage.error,
+    STAGE.c.job_id,
+    STAGE.c.name,
+    STAGE.c.position,
+    STAGE.c.status,
+    STAGE.c.attempt,
+    STAGE.c.attempt_limit,
+    STAGE.c.done,
+    STAGE.c.total,
+    STAGE.c.lease_token,
+    STAGE.c.lease_until,
+    STAGE.c.retry_at,
+    STAGE.c.error,
 )
 _JOB_SET = ("status", "run", "remaining", "first_seq", "last_seq", "started_at", "finished_at")
 _STAGE_SET = ("status", "attempt", "attempt_limit", "done", "lease_token", "lease_until", "retry_at", "error")
 # Bound names differ from column names: an UPDATE in SQLAlchemy reserves those for its SET clause.
-_SET_HEAD = update(Session).where(Session.id == bindparam("key")).values(head=bindparam("new_head"))
-_SET_JOB = (
-    update(Job.__table__)  # type: ignore[arg-type]
-    .where(Job.__table__.c.id == bindparam("key"))
-    .values({name: bindparam(f"new_{name}") for name in _JOB_SET})
-)
+_SET_HEAD = update(SESSION).where(SESSION.c.id == bindparam("key")).values(head=bindparam("new_head"))
+_SET_JOB = update(JOB).where(JOB.c.id == bindparam("key")).values({name: bindparam(f"new_{name}") for name in _JOB_SET})
 _SET_STAGE = (
-    update(Stage.__table__)  # type: ignore[arg-type]
-    .where(Stage.__table__.c.job_id == bindparam("key"), Stage.__table__.c.name == bindparam("stage"))
+    update(STAGE)
+    .where(STAGE.c.job_id == bindparam("key"), STAGE.c.name == bindparam("stage"))
     .values({name: bindparam(f"new_{name}") for name in (*_STAGE_SET, "updated_at")})
 )
 

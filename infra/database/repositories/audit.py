@@ -9,7 +9,7 @@ from sqlalchemy import select
 from infra.bus.base import Entry
 from infra.database.engine import Database
 from infra.database.log import LogPosition
-from infra.database.models import Event, Job, Session
+from infra.database.models import EVENT, JOB, SESSION
 from infra.database.repositories.snapshots import job_bodies, jobs_with_session
 
 SESSIONS_PER_PAGE = 200
@@ -45,9 +45,9 @@ class Audit:
         """Every session, each read in one transaction of its own: a running server changes them in between."""
         after = ""
         while True:
-            statement = select(Session.id).where(Session.id > after).order_by(Session.id).limit(SESSIONS_PER_PAGE)
-            async with self._database.read() as session:
-                ids = list(await session.scalars(statement))
+            statement = select(SESSION.c.id).where(SESSION.c.id > after).order_by(SESSION.c.id).limit(SESSIONS_PER_PAGE)
+            async with self._database.read() as connection:
+                ids = list(await connection.scalars(statement))
             for session_id in ids:
                 yield await self._session(session_id)
             if len(ids) < SESSIONS_PER_PAGE:
@@ -55,18 +55,18 @@ class Audit:
             after = ids[-1]
 
     async def _session(self, session_id: str) -> AuditedSession:
-        async with self._database.snapshot() as session:
-            row = (await session.execute(select(Session).where(Session.id == session_id))).scalar_one()
-            events = await session.execute(
-                select(Event.seq, Event.job_id, Event.type, Event.data)
-                .where(Event.session_id == session_id)
-                .order_by(Event.seq)
+        async with self._database.snapshot() as connection:
+            row = (await connection.execute(select(SESSION).where(SESSION.c.id == session_id))).one()
+            events = await connection.execute(
+                select(EVENT.c.seq, EVENT.c.job_id, EVENT.c.type, EVENT.c.data)
+                .where(EVENT.c.session_id == session_id)
+                .order_by(EVENT.c.seq)
             )
             log = [(seq, Entry(job_id, kind, bytes(data))) for seq, job_id, kind, data in events]
             jobs = (
-                await session.execute(jobs_with_session().where(Job.session_id == session_id).order_by(Job.id))
+                await connection.execute(jobs_with_session().where(JOB.c.session_id == session_id).order_by(JOB.c.id))
             ).all()
-            bodies = await job_bodies(session, list(jobs))
+            bodies = await job_bodies(connection, list(jobs))
         return AuditedSession(
             session_id,
             LogPosition(row.epoch, row.head, row.trimmed),

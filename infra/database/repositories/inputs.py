@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import select
 
 from infra.database.engine import Database
-from infra.database.models import Base, Job, Prompt
+from infra.database.models import JOB, PROMPT
 from infra.database.repositories.snapshots import ROW_TABLES
 
 MOST_STORED_PROMPTS = 500
@@ -31,15 +31,15 @@ class JobInputs:
 
     async def of_job(self, job_id: str) -> JobInput | None:
         """The job with its rows in order, or None when there is no such job."""
-        async with self._database.read() as session:
-            found = await session.execute(
-                select(Job.kind, Job.source_language, Job.target_language).where(Job.id == job_id)
+        async with self._database.read() as connection:
+            found = await connection.execute(
+                select(JOB.c.kind, JOB.c.source_language, JOB.c.target_language).where(JOB.c.id == job_id)
             )
             job = found.one_or_none()
             if job is None:
                 return None
-            table = Base.metadata.tables[ROW_TABLES[job.kind].__tablename__]
-            rows = await session.execute(select(table).where(table.c.job_id == job_id).order_by(table.c.position))
+            table = ROW_TABLES[job.kind]
+            rows = await connection.execute(select(table).where(table.c.job_id == job_id).order_by(table.c.position))
             return JobInput(
                 job.kind, job.source_language, job.target_language, tuple(dict(row._mapping) for row in rows)
             )
@@ -50,15 +50,15 @@ class JobInputs:
         Of this session only: what others wrote is none of its business.
         """
         statement = (
-            select(Prompt.id, Prompt.title, Prompt.version, Prompt.embedding)
+            select(PROMPT.c.id, PROMPT.c.title, PROMPT.c.version, PROMPT.c.embedding)
             .where(
-                Prompt.session_id == session_id,
-                Prompt.id != except_id,
-                Prompt.deleted_at.is_(None),
-                Prompt.embedding.is_not(None),
+                PROMPT.c.session_id == session_id,
+                PROMPT.c.id != except_id,
+                PROMPT.c.deleted_at.is_(None),
+                PROMPT.c.embedding.is_not(None),
             )
-            .order_by(Prompt.created_at.desc())
+            .order_by(PROMPT.c.created_at.desc())
             .limit(MOST_STORED_PROMPTS)
         )
-        async with self._database.read() as session:
-            return [(row.id, row.title, row.version, row.embedding) for row in await session.execute(statement)]
+        async with self._database.read() as connection:
+            return [(row.id, row.title, row.version, row.embedding) for row in await connection.execute(statement)]

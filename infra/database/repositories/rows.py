@@ -67,8 +67,8 @@ class Rows:
     async def get(self, row_id: str) -> dict[str, Any]:
         """One row of this session. Raises RowNotFound."""
         statement = select(self._table).where(self._table.c.id == row_id, self._table.c.session_id == self._session_id)
-        async with self._database.read() as session:
-            row = (await session.execute(statement)).one_or_none()
+        async with self._database.read() as connection:
+            row = (await connection.execute(statement)).one_or_none()
         if row is None:
             raise RowNotFound
         return dict(row._mapping)
@@ -87,8 +87,8 @@ class Rows:
             .where(self._table.c.session_id == self._session_id, *where)
             .order_by(self._table.c.job_id, self._table.c.position)
         )
-        async with self._database.read() as session:
-            return [dict(row._mapping) for row in await session.execute(statement)]
+        async with self._database.read() as connection:
+            return [dict(row._mapping) for row in await connection.execute(statement)]
 
     async def update(self, row_id: str, columns: Mapping[str, Any]) -> None:
         """Set some columns of a row and its time of update. Raises RowNotFound when this session has no such row."""

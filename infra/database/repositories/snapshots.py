@@ -3,19 +3,19 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, func, select
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import Row, Table, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from infra.clock import rfc3339
 from infra.database.engine import Database
 from infra.database.log import LogPosition
-from infra.database.models import Base, Job, MenuItem, Prompt, Session, Stage
+from infra.database.models import JOB, MENU_ITEM, PROMPT, SESSION, STAGE
 from infra.database.status import JOB_ACTIVE, JOB_TERMINAL
 
 # A session's snapshot and listing show this many jobs, the newest; `truncated` says when there are more.
 MOST_JOBS = 100
 
-ROW_TABLES: dict[str, type[Base]] = {"menu": MenuItem, "prompt": Prompt}
+ROW_TABLES: dict[str, Table] = {"menu": MENU_ITEM, "prompt": PROMPT}
 _HIDDEN = frozenset({"id", "session_id", "job_id", "deleted_at"})
 
 
@@ -49,13 +49,19 @@ class Snapshots:
         """Where the job stands, or None when there is no such job."""
         statement = (
             select(
-                Job.session_id, Job.first_seq, Job.last_seq, Job.status, Session.epoch, Session.head, Session.trimmed
+                JOB.c.session_id,
+                JOB.c.first_seq,
+                JOB.c.last_seq,
+                JOB.c.status,
+                SESSION.c.epoch,
+                SESSION.c.head,
+                SESSION.c.trimmed,
             )
-            .join(Session, Session.id == Job.session_id)
-            .where(Job.id == job_id)
+            .join(SESSION, SESSION.c.id == JOB.c.session_id)
+            .where(JOB.c.id == job_id)
         )
-        async with self._database.read() as session:
-            row = (await session.execute(statement)).one_or_none()
+        async with self._database.read() as connection:
+            row = (await connection.execute(statement)).one_or_none()
         if row is None:
             return None
         log = LogPosition(row.epoch, row.head, row.trimmed)
@@ -64,23 +70,23 @@ class Snapshots:
 
     async def job(self, job_id: str) -> Snapshot | None:
         """The job with its stages and rows; `head` is the id of its last event."""
-        async with self._database.snapshot() as session:
-            job = (await session.execute(jobs_with_session().where(Job.id == job_id))).one_or_none()
+        async with self._database.snapshot() as connection:
+            job = (await connection.execute(jobs_with_session().where(JOB.c.id == job_id))).one_or_none()
             if job is None:
                 return None
-            body = (await job_bodies(session, [job]))[0]
+            body = (await job_bodies(connection, [job]))[0]
         return Snapshot(body, job.head, job.status if job.status in JOB_TERMINAL else None)
 
     async def session(self, session_id: str) -> Snapshot | None:
         """The session with whole jobs, oldest first: all active ones and the newest others, 100 together."""
-        async with self._database.snapshot() as session:
-            found = await session.execute(select(Session).where(Session.id == session_id))
-            owner = found.scalar_one_or_none()
+        async with self._database.snapshot() as connection:
+            found = await connection.execute(select(SESSION).where(SESSION.c.id == session_id))
+            owner = found.one_or_none()
             if owner is None:
                 return None
-            jobs = await _newest(session, session_id)
-            bodies = await job_bodies(session, jobs)
-            count = await session.scalar(select(func.count()).where(Job.session_id == session_id))
+            jobs = await _newest(connection, session_id)
+            bodies = await job_bodies(connection, jobs)
+            count = await connection.scalar(select(func.count()).where(JOB.c.session_id == session_id))
         body = {
             "session_id": owner.id,
             "epoch": owner.epoch,
@@ -92,14 +98,14 @@ class Snapshots:
 
     async def listing(self, session_id: str) -> dict[str, Any] | None:
         """The session with a line for each of its newest jobs."""
-        async with self._database.snapshot() as session:
-            found = await session.execute(select(Session).where(Session.id == session_id))
-            owner = found.scalar_one_or_none()
+        async with self._database.snapshot() as connection:
+            found = await connection.execute(select(SESSION).where(SESSION.c.id == session_id))
+            owner = found.one_or_none()
             if owner is None:
                 return None
-            jobs = await _newest(session, session_id)
-            stages = await _stages(session, [job.id for job in jobs])
-            count = await session.scalar(select(func.count()).where(Job.session_id == session_id))
+            jobs = await _newest(connection, session_id)
+            stages = await _stages(connection, [job.id for job in jobs])
+            count = await connection.scalar(select(func.count()).where(JOB.c.session_id == session_id))
         lines = []
         for job in jobs:
             line = _job_head(job)
@@ -117,36 +123,35 @@ class Snapshots:
 
 def jobs_with_session() -> Any:
     """The query of job rows with their session's epoch and head, as `job_bodies` wants them."""
-    return select(Job.__table__, Session.epoch, Session.head).join(Session, Session.id == Job.session_id)
+    return select(JOB, SESSION.c.epoch, SESSION.c.head).join(SESSION, SESSION.c.id == JOB.c.session_id)
 
 
-async def _newest(session: AsyncSession, session_id: str) -> list[Row[Any]]:
-    found = await session.execute(
+async def _newest(connection: AsyncConnection, session_id: str) -> list[Row[Any]]:
+    found = await connection.execute(
         jobs_with_session()
-        .where(Job.session_id == session_id)
-        .order_by(Job.status.in_(JOB_ACTIVE).desc(), Job.created_at.desc(), Job.id.desc())
+        .where(JOB.c.session_id == session_id)
+        .order_by(JOB.c.status.in_(JOB_ACTIVE).desc(), JOB.c.created_at.desc(), JOB.c.id.desc())
         .limit(MOST_JOBS)
     )
     return sorted(found.all(), key=lambda job: (job.created_at, job.id))
 
 
-async def _stages(session: AsyncSession, job_ids: list[str]) -> dict[str, list[Stage]]:
-    stages: dict[str, list[Stage]] = {job_id: [] for job_id in job_ids}
-    statement = select(Stage).where(Stage.job_id.in_(job_ids)).order_by(Stage.job_id, Stage.position)
-    for stage in await session.scalars(statement):
+async def _stages(connection: AsyncConnection, job_ids: list[str]) -> dict[str, list[Row[Any]]]:
+    stages: dict[str, list[Row[Any]]] = {job_id: [] for job_id in job_ids}
+    statement = select(STAGE).where(STAGE.c.job_id.in_(job_ids)).order_by(STAGE.c.job_id, STAGE.c.position)
+    for stage in await connection.execute(statement):
         stages[stage.job_id].append(stage)
     return stages
 
 
-async def job_bodies(session: AsyncSession, jobs: list[Row[Any]]) -> list[dict[str, Any]]:
+async def job_bodies(connection: AsyncConnection, jobs: list[Row[Any]]) -> list[dict[str, Any]]:
     """The whole pictures of these jobs, in the same order, with three more queries however many there are."""
-    stages = await _stages(session, [job.id for job in jobs])
+    stages = await _stages(connection, [job.id for job in jobs])
     rows: dict[str, list[dict[str, Any]]] = {job.id: [] for job in jobs}
-    for kind, model in ROW_TABLES.items():
+    for kind, table in ROW_TABLES.items():
         of_kind = [job.id for job in jobs if job.kind == kind]
         if of_kind:
-            table = model.__table__
-            found = await session.execute(
+            found = await connection.execute(
                 select(table).where(table.c.job_id.in_(of_kind)).order_by(table.c.job_id, table.c.position)
             )
             for row in found:
@@ -179,7 +184,7 @@ def _job_head(job: Row[Any]) -> dict[str, Any]:
     }
 
 
-def stage_body(stage: Stage) -> dict[str, Any]:
+def stage_body(stage: Row[Any]) -> dict[str, Any]:
     """A stage as the snapshot shows it."""
     return {
         "status": stage.status,

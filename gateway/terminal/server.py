@@ -1,0 +1,101 @@
+"""Runs the gateway in uvicorn: in this process, or in several that share one socket."""
+
+import signal
+import socket
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from gateway.app import create_app
+from gateway.terminal.exits import Exit, Stop
+from infra.settings import Settings
+from infra.telemetry.logs import configure_logs
+
+# Streams are told to come back and are closed at once; this is for requests that are still being answered.
+GRACE_SECONDS = 10
+
+_OPTIONS: dict[str, Any] = {
+    "loop": "uvloop",
+    "http": "httptools",
+    "ws": "none",
+    "access_log": False,  # its lines would carry ?token=
+    "log_config": None,
+    "server_header": False,
+    "timeout_graceful_shutdown": GRACE_SECONDS,
+}
+
+
+def serve(settings: Settings, listener: socket.socket, page: str, workers: int) -> None:
+    """Serve until SIGTERM or SIGINT. Raises Stop when the application could not start."""
+    if workers > 1:
+        _serve_in_many(settings, listener, page, workers)
+    else:
+        _serve_here(settings, listener, page)
+
+
+def page_url(listener: socket.socket) -> str:
+    """Where a browser on this machine finds the page."""
+    host, port = listener.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):
+        host = "127.0.0.1" if host == "0.0.0.0" else "::1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _announce(page: str, workers: int) -> None:
+    served_by = f" ({workers} workers)" if workers > 1 else ""
+    print(f"Stagecast is ready{served_by}: open {page} in a browser. Ctrl-C stops it.", flush=True)
+
+
+class _Server(uvicorn.Server):
+    """Says where the page is as soon as it can be opened."""
+
+    def __init__(self, config: uvicorn.Config, page: str) -> None:
+        super().__init__(config)
+        self._page = page
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            _announce(self._page, 1)
+
+
+class _Workers(Multiprocess):
+    """Says where the page is as soon as every worker is ready."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], page: str) -> None:
+        super().__init__(config, sockets)
+        self._page = page
+        self._announced = False
+
+    def keep_subprocess_alive(self) -> None:
+        super().keep_subprocess_alive()
+        if not self._announced and not self.should_exit.is_set() and all(one.is_ready() for one in self.processes):
+            self._announced = True
+            _announce(self._page, self.processes_num)
+
+
+def _serve_here(settings: Settings, listener: socket.socket, page: str) -> None:
+    server = _Server(uvicorn.Config(create_app(settings), **_OPTIONS), page)
+    # After its clean end uvicorn raises the signal again, for whoever had the handler before: by default that would be
+    # a death by signal, or a KeyboardInterrupt.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _already_handled)
+    try:
+        server.run([listener])
+    except SystemExit:  # the application did not start; why is in the log
+        raise Stop(Exit.FAILED, "The gateway could not start; the lines above say why.") from None
+
+
+def _serve_in_many(settings: Settings, listener: socket.socket, page: str, workers: int) -> None:
+    configure_logs(settings.telemetry)
+    config = uvicorn.Config("gateway.app:create_app", factory=True, workers=workers, **_OPTIONS)
+    supervisor = _Workers(config, [listener], page)
+    supervisor.run()
+    if any(worker.exitcode for worker in supervisor.processes):
+        raise Stop(Exit.FAILED, "A worker could not start or did not end well; the lines above say why.")
+
+
+def _already_handled(_number: int, _frame: FrameType | None) -> None:
+    """The server has stopped because of this signal."""

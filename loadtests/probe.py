@@ -1,0 +1,173 @@
+"""A client that adds little to what it measures: one raw connection, one cheap look at every frame.
+
+It submits a job and follows its stream on the same kept-alive connection, as a browser would. A frame's number and type
+come out of one regular expression over all bytes that arrived together; the JSON is never decoded. About 1 µs an event.
+"""
+
+import asyncio
+import re
+import time
+from dataclasses import dataclass
+from typing import Any, cast
+
+import orjson
+
+# The data line has no raw newline, so that nothing in a result can look like this.
+_FRAME = re.compile(rb"^id: ([a-z0-9]{8})\.(\d+)\nevent: ([a-z._]+)\n", re.MULTILINE)
+_STREAM_END = re.compile(rb"^event: stream\.end\ndata: (\{.*\})$", re.MULTILINE)
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
+
+
+class ProbeError(Exception):
+    """The gateway answered something else than the whole log, once and in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What one job's stream brought; the times are `time.perf_counter()` seconds at the arrival of the bytes."""
+
+    sent_at: float
+    first_result_at: float
+    job_end_at: float
+    stream_end_at: float
+    results: int
+    events: int
+    status: str
+
+
+class Probe(asyncio.Protocol):
+    """One connection. `watch` may be called again when it has returned."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._transport: asyncio.Transport | None = None
+        self._buffer = b""
+        self._tail = b""
+        self._streaming = False
+        self._watched: asyncio.Future[Watched] | None = None
+        self._sent_at = self._first_result_at = self._job_end_at = self._stream_end_at = 0.0
+        self._results = self._seq = 0
+        self._status = ""
+
+    async def connect(self) -> None:
+        """Open the connection, unless it still is."""
+        if self._transport is None or self._transport.is_closing():
+            await asyncio.get_running_loop().create_connection(lambda: self, "127.0.0.1", self._port)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass
+        self._buffer = b""
+        self._streaming = False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._watched is not None and not self._watched.done():
+            self._watched.set_exception(ProbeError(f"the connection closed after event {self._seq}: {error}"))
+
+    def close(self) -> None:
+        """End the connection."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def watch(self, body: bytes) -> asyncio.Future[Watched]:
+        """Submit the job now; the future ends with its stream. It raises ProbeError for anything lost or doubled."""
+        assert self._transport is not None
+        self._watched = asyncio.get_running_loop().create_future()
+        self._first_result_at = self._job_end_at = self._stream_end_at = 0.0
+        self._results = self._seq = 0
+        self._tail = b""
+        self._sent_at = time.perf_counter()
+        head = (
+            b"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        )
+        self._transport.write(head % len(body) + body)
+        return self._watched
+
+    def data_received(self, data: bytes) -> None:
+        at = time.perf_counter()
+        self._buffer += data
+        try:
+            while self._take_stream(at) if self._streaming else self._take_response():
+                pass
+        except (ProbeError, ValueError, KeyError) as error:
+            if self._watched is not None and not self._watched.done():
+                self._watched.set_exception(ProbeError(str(error)))
+
+    def _take_response(self) -> bool:
+        head, found, rest = self._buffer.partition(b"\r\n\r\n")
+        if not found:
+            return False
+        status = int(head[9:12])
+        length = _LENGTH.search(head)
+        if length is not None and len(rest) < int(length[1]):
+            return False
+        if status == 202 and length is not None:
+            self._buffer = rest[int(length[1]) :]
+            self._open_stream(orjson.loads(rest[: int(length[1])]))
+        elif status == 200 and _CHUNKED.search(head):
+            self._buffer = rest
+            self._streaming = True
+        else:
+            raise ProbeError(f"status {status}: {rest[:300]!r}")
+        return bool(self._buffer)
+
+    def _open_stream(self, accepted: dict[str, Any]) -> None:
+        assert self._transport is not None
+        url = accepted["events_url"].encode()
+        self._transport.write(b"GET %b HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n" % url)
+
+    def _take_stream(self, at: float) -> bool:
+        parts, place, ended = [self._tail], 0, False
+        buffer = self._buffer
+        while (line_end := buffer.find(b"\r\n", place)) >= 0:
+            size = int(buffer[place:line_end], 16)
+            if len(buffer) < line_end + size + 4:
+                break
+            parts.append(buffer[line_end + 2 : line_end + 2 + size])
+            place = line_end + size + 4
+            if size == 0:
+                ended = True
+                break
+        self._buffer = buffer[place:]
+        frames, separator, self._tail = b"".join(parts).rpartition(b"\n\n")
+        if separator:
+            self._take_frames(frames, at)
+        if ended:
+            self._streaming = False
+            self._finish()
+        return ended and bool(self._buffer)
+
+    def _take_frames(self, frames: bytes, at: float) -> None:
+        for _epoch, number, name in _FRAME.findall(frames):
+            self._seq += 1
+            if int(number) != self._seq:
+                raise ProbeError(f"event {self._seq} expected, {int(number)} received")
+            if name == b"item.updated":
+                self._results += 1
+                self._first_result_at = self._first_result_at or at
+            elif name.startswith(b"job.") and name not in (b"job.accepted", b"job.started"):
+                self._job_end_at = at
+        if (end := _STREAM_END.search(frames)) is not None:
+            self._stream_end_at = at
+            self._take_end(orjson.loads(end[1]))
+
+    def _take_end(self, end: dict[str, Any]) -> None:
+        if end["head"].rpartition(".")[2] != str(self._seq):
+            raise ProbeError(f"the stream ended at {end['head']} after event {self._seq}")
+        self._status = end["status"]
+
+    def _finish(self) -> None:
+        if not self._stream_end_at:
+            raise ProbeError(f"the stream closed after event {self._seq} without stream.end")
+        if self._watched is not None and not self._watched.done():
+            self._watched.set_result(
+                Watched(
+                    self._sent_at,
+                    self._first_result_at,
+                    self._job_end_at,
+                    self._stream_end_at,
+                    self._results,
+                    self._seq,
+                    self._status,
+                )
+            )

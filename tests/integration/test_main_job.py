@@ -1,0 +1,173 @@
+"""A job in, eight stages out: over every combination of database and bus."""
+
+import re
+
+import pytest
+
+from tests.client import KINDS, MENU, MENU_TEXT, PROMPT, Client, menu_of, wait_for_end
+from tests.fold import STAGES, blank, fold
+from tests.gateway_process import GatewayProcess
+from tests.log_rules import check_ids, check_job
+
+ID = r"[0-9a-z]{26}"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_submission_is_answered_with_exactly_the_contract(
+    gateway: GatewayProcess, client: Client, kind: str
+) -> None:
+    answer = client.post_job(KINDS[kind])
+    body = answer.json()
+    job, session, token = body["job_id"], body["session_id"], body["session_token"]
+
+    assert answer.status_code == 202
+    assert answer.headers["content-type"] == "application/json"
+    assert re.fullmatch(ID, job)
+    assert re.fullmatch(ID, session)
+    assert re.fullmatch(r"[a-z0-9]{8}\.1", body["head"])
+    assert body == {
+        "job_id": job,
+        "session_id": session,
+        "status": "queued",
+        "session_token": token,
+        "events_url": f"/v1/jobs/{job}/events?token={token}",
+        "status_url": f"/v1/jobs/{job}",
+        "cancel_url": f"/v1/jobs/{job}/cancel",
+        "head": body["head"],
+    }
+    assert answer.headers["location"] == f"/v1/jobs/{job}"
+    (cookie,) = answer.headers.get_list("set-cookie")
+    assert cookie.startswith(f"stagecast_{session}={token};")
+    attributes = {part.strip().lower() for part in cookie.split(";")[1:]}
+    assert {"httponly", "samesite=strict", "path=/v1"} <= attributes
+    assert "secure" not in attributes, "a browser would not send it back over http"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_job_fills_its_eight_stages_and_its_stream_tells_all_of_it(
+    gateway: GatewayProcess, client: Client, kind: str
+) -> None:
+    job = client.submit(KINDS[kind])
+    with client.stream(job.events_url) as stream:
+        frames = stream.read_all()
+    events = stream.durable
+    snapshot = job.snapshot()
+
+    check_ids(events)
+    check_job(events, snapshot["kind"])
+    assert snapshot["status"] == "completed"
+    assert snapshot["head"] == events[-1].id == frames[-1].data["head"]
+    assert tuple(snapshot["stages"]) == STAGES[snapshot["kind"]]
+    rows = len(snapshot["rows"])
+    for stage in snapshot["stages"].values():
+        assert stage == {"status": "completed", "attempt": 1, "done": rows, "total": rows, "error": None}
+    assert sum(event.event == "item.updated" for event in events) == 8 * rows
+    assert fold(blank(snapshot), events) == snapshot
+    assert [frame.event for frame in frames[-2:]] == ["job.completed", "stream.end"]
+    assert frames[-1].data == {"job_id": job.job_id, "status": "completed", "head": events[-1].id}
+    assert frames[-1].id is None
+
+
+def test_a_snapshot_in_the_middle_and_what_follows_it_make_the_snapshot_at_the_end(
+    slow_gateway: GatewayProcess, client: Client
+) -> None:
+    job = client.submit(menu_of(30))
+    with job.stream() as stream:
+        stream.read_until(lambda frame: frame.event == "item.updated")
+        early = job.snapshot()
+        stream.read_until(lambda frame: frame.id is not None and frame.seq > 120)
+        middle = job.snapshot()
+        stream.read_all()
+    end = job.snapshot()
+
+    assert early["status"] == middle["status"] == "running"
+    for snapshot in (early, middle):
+        seq = int(snapshot["head"].rpartition(".")[2])
+        assert fold(snapshot, stream.durable[seq:]) == end
+        assert fold(blank(snapshot), stream.durable[:seq]) == snapshot
+
+
+def test_a_menu_says_what_it_knows_and_nothing_more(gateway_on_each_database: GatewayProcess, client: Client) -> None:
+    known, composed, unknown = wait_for_end(client.submit(MENU))["rows"]
+
+    assert (known["name"], known["input_price"], known["input_category"]) == ("親子丼", "¥980", "丼物")
+    assert known["translation"]["provider"] == "builtin"
+    assert "chicken" in {one["name"] for one in known["ingredient"]["result"]}
+    assert {"salmon", "avocado"} <= {one["name"] for one in composed["ingredient"]["result"]}
+    assert known["price"]["result"]["amount_minor"] == 980
+    assert known["price"]["result"]["currency"] == "JPY"
+    allergens = {one["code"]: one["status"] for one in known["allergy"]["result"]["allergens"]}
+    assert allergens["egg"] == "contains"
+    assert set(allergens.values()) <= {"contains", "may_contain", "unknown"}
+    assert (unknown["translation"]["result"], unknown["translation"]["confidence"]) == (None, 0)
+    assert (unknown["price"]["result"], unknown["price"]["confidence"]) == (None, 0)
+
+
+def test_a_menu_as_text_becomes_its_dishes_in_order(gateway_on_each_database: GatewayProcess, client: Client) -> None:
+    rows = wait_for_end(client.submit(MENU_TEXT))["rows"]
+
+    assert [(row["position"], row["name"], row["input_category"]) for row in rows] == [
+        (0, "親子丼", "丼物"),
+        (1, "カツ丼", "丼物"),
+        (2, "天ぷらうどん", "麺類"),
+        (3, "ざるそば", "麺類"),
+    ]
+    assert [row["price"]["result"]["amount_minor"] for row in rows] == [980, 1080, 1100, 850]
+
+
+def test_a_prompt_is_analysed_tested_and_improved(gateway_on_each_database: GatewayProcess, client: Client) -> None:
+    snapshot = wait_for_end(client.submit(PROMPT))
+    (row,) = snapshot["rows"]
+
+    assert (snapshot["title"], row["title"], row["content"]) == (PROMPT["title"], PROMPT["title"], PROMPT["content"])
+    assert (row["position"], row["version"], row["parent_id"]) == (0, 1, None)
+    assert set(row["variables"]["result"]["properties"]) == {"customer_name", "topic"}
+    assert row["evaluation"]["result"]["overall"] == 1
+    assert [case["passed"] for case in row["evaluation"]["result"]["cases"]] == [True]
+    assert len(row["embedding"]["result"]["vector"]) == 256
+    assert re.fullmatch(ID, row["improvement"]["result"]["child_id"])
+    assert PROMPT["content"] in row["improvement"]["result"]["content"]
+    assert row["safety"]["confidence"] < 1
+
+
+def test_a_second_prompt_finds_the_first_of_its_session(
+    gateway_on_each_database: GatewayProcess, client: Client
+) -> None:
+    first = client.submit(PROMPT)
+    wait_for_end(first)
+    second = client.submit({**PROMPT, "session_id": first.session_id, "title": "Another"}, first.session_token)
+    (row,) = wait_for_end(second)["rows"]
+
+    similar = row["embedding"]["result"]["similar"]
+    assert similar[0]["title"] == PROMPT["title"]
+    assert similar[0]["score"] == pytest.approx(1)
+
+
+def test_all_unicode_comes_back_as_it_came(gateway_on_each_database: GatewayProcess, client: Client) -> None:
+    names = ["Crème brûlée", "Creme bru\u0302le\u0301e", "🍣👩‍🍳", "عشاء \u200fليلة", "a\tb\nc", "\u2028\u2029", "'\"<b>&\\", "𠮷野家"]
+    job = client.submit({"kind": "menu", "items": [{"name": name} for name in names]})
+    job.read_to_end()
+
+    assert [row["name"] for row in job.snapshot()["rows"]] == names
+
+
+def test_the_largest_menu_is_done_within_seconds(gateway_on_each_database: GatewayProcess, client: Client) -> None:
+    job = client.submit(menu_of(500))
+    events = job.read_to_end()
+    snapshot = job.snapshot()
+
+    check_ids(events)
+    check_job(events, "menu")
+    assert fold(blank(snapshot), events) == snapshot
+    assert len(events) == 1 + 1 + 8 * (1 + 500 + 1) + 1
+
+
+def test_a_job_can_name_its_source_language_or_have_it_detected(
+    plain_gateway: GatewayProcess, client: Client
+) -> None:
+    named = client.submit({"kind": "menu", "source_language": "it", "items": [{"name": "Tiramisù"}]})
+    detected = client.submit({"kind": "menu", "items": [{"name": "親子丼"}, {"name": "ざるそば"}]})
+
+    assert named.snapshot()["source_language"] == "it"
+    assert detected.snapshot()["source_language"] == "ja"
+    assert detected.snapshot()["target_language"] == "en"
