@@ -12,6 +12,8 @@ FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
 # A task that lived this long before it died starts again with the first pause.
 STEADY_SECONDS = 30.0
+STOP_TRIES = 10
+STOP_TRY_SECONDS = 0.5
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -47,8 +49,17 @@ class Supervisor:
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
     async def stop(self) -> None:
-        """Cancel all tasks, in reverse order of their start, and wait for their end."""
-        for task in reversed(list(self._tasks.values())):
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        """Cancel all tasks and wait for their end, at most five seconds.
+
+        A cancellation can get lost inside a library that turns it into a time-out of its own, so it is repeated.
+        """
+        left = set(self._tasks.values())
         self._tasks.clear()
+        for _ in range(STOP_TRIES):
+            for task in left:
+                task.cancel()
+            if not left:
+                return
+            _, left = await asyncio.wait(left, timeout=STOP_TRY_SECONDS)
+        if left:
+            log.error("tasks_not_stopped", tasks=sorted(task.get_name() for task in left))

@@ -79,7 +79,7 @@ class Channel:
     def receive(self, message: Message) -> None:
         """Take a message from the bus: append what is new, notice a hole, ignore what is known."""
         if message.epoch != self.epoch:
-            self._lose()
+            self.lose()
             return
         last = message.first_seq + len(message.entries) - 1
         if message.first_seq > self.head + 1:
@@ -92,7 +92,7 @@ class Channel:
     def note(self, position: LogPosition) -> None:
         """Compare with where the log really stands, as a sweep found it."""
         if position.epoch != self.epoch:
-            self._lose()
+            self.lose()
             return
         self.trimmed = max(self.trimmed, position.trimmed)
         if position.head > self.head:
@@ -111,12 +111,12 @@ class Channel:
             before = self.head
             page = await self._log.page(self.session_id, before, PAGE_EVENTS)
             if page is None or page.position.epoch != self.epoch:
-                self._lose()
+                self.lose()
                 return
             # The bus may have brought some of them in the meantime.
             new = [entry for seq, entry in page.events if seq > self.head]
-            if page.events and page.events[0][0] > before + 1:
-                self._lose()  # retention overtook the channel: its cursors have to start from a snapshot
+            if page.position.trimmed > self.head:
+                self.lose()  # retention overtook the channel: its cursors have to start from a snapshot
                 return
             if new:
                 self._append(tuple(new), 0)
@@ -140,7 +140,8 @@ class Channel:
         self._joined.clear()
         self._wake()
 
-    def _lose(self) -> None:
+    def lose(self) -> None:
+        """Give up: this is no longer the log that it was, and every cursor has to start from a snapshot."""
         self.lost = True
         self._wake()
 

@@ -57,6 +57,7 @@ class Cursor:
         channel = self.channel
         page = await channel.page(self.seq, self.job_id)
         if page is None or page.position.epoch != channel.epoch:
+            channel.lose()
             raise CursorLost("epoch_changed")
         if page.position.trimmed > self.seq:
             raise CursorLost("behind_retention")

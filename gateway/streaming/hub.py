@@ -65,7 +65,11 @@ class Hub:
         The subscription stands before the head is read: what is committed after that arrives, what was committed before
         is in the log.
         """
-        slot = self._slots.get(session_id) or self._new_slot(session_id)
+        slot = self._slots.get(session_id)
+        if slot is not None and slot.channel is not None and slot.channel.lost:
+            slot = None  # it serves nobody; whoever still reads from it is about to be told
+            self._metrics.channels.dec()
+        slot = slot or self._new_slot(session_id)
         slot.readers += 1
         slot.idle_since = None
         try:

@@ -60,6 +60,8 @@ class Opener:
             seq = max(channel.trimmed, place.before_first)
             return self._opened(channel, "new", Cursor(channel, seq, self.job_id, place.last), b"")
         reason = await self._why_lost(channel, position)
+        if reason == "behind_retention" and place.ended is not None and position.seq >= place.last:
+            return None  # what was trimmed is what the client has
         if reason is not None:
             head = Position(channel.epoch, place.last)
             reset = control_frame("stream.reset", {"reason": reason, "epoch": channel.epoch, "head": str(head)})

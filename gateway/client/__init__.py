@@ -1,0 +1,1 @@
+"""A client of the gateway: submit a job, look at it, follow its stream to a proven end."""

@@ -1,0 +1,160 @@
+"""Whoever holds a session's token may read it and add to it; for everybody else it does not exist."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.client import MENU, PROMPT, Client, SubmittedJob
+from tests.gateway_process import GatewayProcess
+
+GET, POST = "GET", "POST"
+PLACES = (
+    (GET, "/v1/jobs/{job}"),
+    (GET, "/v1/jobs/{job}/events"),
+    (POST, "/v1/jobs/{job}/cancel"),
+    (POST, "/v1/jobs/{job}/stages/translation/retry"),
+    (POST, "/v1/jobs/{job}/stages/no-such-stage/retry"),
+    (GET, "/v1/sessions/{session}"),
+    (GET, "/v1/sessions/{session}/events"),
+    (GET, "/v1/sessions/{session}/events.json"),
+)
+NOWHERE = "0" * 26
+
+
+def by_bearer(job: SubmittedJob, token: str) -> dict[str, Any]:
+    return {"headers": {"Authorization": f"Bearer {token}"}}
+
+
+def by_lower_case_bearer(job: SubmittedJob, token: str) -> dict[str, Any]:
+    return {"headers": {"Authorization": f"bearer {token}"}}
+
+
+def by_cookie(job: SubmittedJob, token: str) -> dict[str, Any]:
+    return {"headers": {"Cookie": f"other=1; stagecast_{job.session_id}={token}"}}
+
+
+def by_query(job: SubmittedJob, token: str) -> dict[str, Any]:
+    return {"params": {"token": token}}
+
+
+Way = Callable[[SubmittedJob, str], dict[str, Any]]
+WAYS: tuple[Way, ...] = (by_bearer, by_lower_case_bearer, by_cookie, by_query)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_token_opens_its_session_in_every_form(plain_gateway: GatewayProcess, client: Client, way: Way) -> None:
+    job = client.submit(MENU)
+    job.read_to_end()
+    options = way(job, job.session_token)
+    for url in (job.status_url, job.session_url, f"{job.session_url}/events.json"):
+        answer = client.http.get(url, **options)
+        assert answer.status_code == 200, f"{url}: {answer.text}"
+    with client.http.stream(GET, f"{job.status_url}/events", **options) as response:
+        assert response.status_code == 200
+
+
+@pytest.mark.parametrize(("method", "path"), PLACES)
+def test_without_its_token_a_session_answers_as_if_it_did_not_exist(
+    gateway_on_each_database: GatewayProcess, client: Client, method: str, path: str
+) -> None:
+    job, other = client.submit(MENU), client.submit(MENU)
+    head = job.session_head()
+    url = path.format(job=job.job_id, session=job.session_id)
+    nothing = client.http.request(method, path.format(job=NOWHERE, session=NOWHERE))
+    wrong = job.session_token[:-1] + ("A" if job.session_token[-1] != "A" else "B")
+    refused = [client.http.request(method, url)]
+    for token in (other.session_token, wrong, job.session_token + "A", "", "é", job.session_id):
+        for way in WAYS:
+            options = way(job, token)
+            headers = {name: value.encode("latin-1") for name, value in options.pop("headers", {}).items()}
+            refused.append(client.http.request(method, url, headers=headers, **options))
+
+    assert nothing.status_code == 404
+    assert nothing.headers["content-type"] == "application/problem+json"
+    for answer in refused:
+        assert (answer.status_code, answer.content) == (404, nothing.content)
+        assert "set-cookie" not in answer.headers
+    job.read_to_end()
+    assert job.snapshot()["status"] == "completed", "nothing was cancelled"
+    assert int(head.rpartition(".")[2]) <= int(job.session_head().rpartition(".")[2])
+
+
+def test_a_session_takes_more_jobs_from_whoever_holds_its_token(
+    gateway_on_each_database: GatewayProcess, client: Client
+) -> None:
+    first = client.submit(MENU)
+    body = {**PROMPT, "session_id": first.session_id}
+    second = client.submit(body, first.session_token)
+    by_its_cookie = client.http.post(
+        "/v1/jobs", json=body, headers={"Cookie": f"stagecast_{first.session_id}={first.session_token}"}
+    )
+
+    assert second.session_id == first.session_id
+    assert second.session_token == first.session_token
+    assert second.epoch == first.epoch
+    assert by_its_cookie.status_code == 202
+    listing = client.get(first.session_url, first.session_token).json()
+    assert [job["job_id"] for job in listing["jobs"]] == [
+        first.job_id,
+        second.job_id,
+        by_its_cookie.json()["job_id"],
+    ]
+
+
+@pytest.mark.parametrize("token", ["none", "another's"])
+def test_nobody_else_adds_a_job_to_a_session(
+    gateway_on_each_database: GatewayProcess, client: Client, token: str
+) -> None:
+    job, other = client.submit(MENU), client.submit(MENU)
+    job.read_to_end()
+    before = job.session_head()
+    body = {**MENU, "session_id": job.session_id}
+    answer = client.post_job(body, None if token == "none" else other.session_token)
+    unknown = client.post_job({**MENU, "session_id": NOWHERE}, other.session_token)
+
+    assert answer.status_code == 404
+    assert answer.content == unknown.content
+    assert job.session_head() == before
+
+
+def test_a_session_lists_its_jobs_and_where_its_log_stands(
+    gateway_on_each_database: GatewayProcess, client: Client
+) -> None:
+    job = client.submit(PROMPT)
+    events = job.read_to_end()
+    snapshot = job.snapshot()
+    listing = client.get(job.session_url, job.session_token).json()
+
+    assert (listing["session_id"], listing["epoch"]) == (job.session_id, job.epoch)
+    assert listing["head"] == events[-1].id
+    (line,) = listing["jobs"]
+    assert line["stages"] == {name: "completed" for name in snapshot["stages"]}
+    assert {**line, "stages": None} == {**{name: snapshot[name] for name in line}, "stages": None}
+
+
+def test_a_browser_keeps_the_cookies_of_its_newest_sessions_only(
+    plain_gateway: GatewayProcess, client: Client
+) -> None:
+    browser = httpx.Client(base_url=plain_gateway.url, trust_env=False, timeout=10)
+    body = {"kind": "menu", "items": [{"name": "x"}]}
+    with browser:
+        jobs = [browser.post("/v1/jobs", json=body).json() for _ in range(20)]
+        kept = {name for name in browser.cookies if name.startswith("stagecast_")}
+        assert kept == {f"stagecast_{job['session_id']}" for job in jobs[-16:]}
+        assert browser.get(jobs[-1]["status_url"]).status_code == 200
+        assert browser.get(jobs[0]["status_url"]).status_code == 404
+
+
+def test_a_broken_cookie_header_lets_nobody_in_and_breaks_nothing(
+    plain_gateway: GatewayProcess, client: Client
+) -> None:
+    job = client.submit(MENU)
+    for cookie in ("=;;;", "stagecast_", f"stagecast_{job.session_id}", 'a="', "x" * 4000, "a=b\x80"):
+        answer = client.http.get(job.status_url, headers={"Cookie": cookie.encode("latin-1")})
+        assert answer.status_code == 404, cookie
+    good = f"stagecast_{job.session_id}={job.session_token}"
+    for cookie in (f"a b=1; {good}", f'json={{"a":1}}; {good}', f"ключ=1; {good}"):
+        answer = client.http.get(job.status_url, headers={"Cookie": cookie.encode()})
+        assert answer.status_code == 200, f"another application's cookie must not hide ours: {cookie}"
