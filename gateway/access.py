@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import hmac
-from http.cookies import CookieError, SimpleCookie
 
 from infra.database.engine import Database
 from infra.database.keyring import stored_secret
@@ -58,8 +57,7 @@ class Credentials:
 
 
 def _our_cookies(header: str | None) -> dict[str, str]:
-    try:
-        parsed = SimpleCookie(header or "")
-    except CookieError:
-        return {}
-    return {name: morsel.value for name, morsel in parsed.items() if name.startswith(COOKIE_PREFIX)}
+    # By hand: the standard library's parser stops at the first cookie that it finds malformed, and cookies of other
+    # applications on the same host (ports don't separate them) would hide ours.
+    pairs = (part.strip().partition("=") for part in (header or "").split(";"))
+    return {name: value for name, _, value in pairs if name.startswith(COOKIE_PREFIX)}

@@ -17,6 +17,11 @@ def new_id() -> str:
     return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
 
 
+def is_id(text: str) -> bool:
+    """Whether the text has the form of an id."""
+    return len(text) == 26 and all(letter in _CROCKFORD for letter in text)
+
+
 def new_epoch() -> str:
     """8 random characters of [a-z0-9] that name one life of a session's log."""
     return "".join(secrets.choice(_EPOCH_ALPHABET) for _ in range(EPOCH_LENGTH))

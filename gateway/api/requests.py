@@ -8,6 +8,7 @@ from gateway.access import Credentials
 from gateway.services import Services
 from infra.database.repositories.snapshots import JobPlace
 from infra.errors import NotFound
+from infra.ids import is_id
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -26,7 +27,8 @@ def check_session(services: Services, request: AnyRequest, session_id: str) -> N
 
 async def find_job(services: Services, request: AnyRequest, job_id: str) -> JobPlace:
     """Where the job is, for whoever holds its session's token. Raises NotFound, DatabaseUnavailable."""
-    place = await services.snapshots.place(job_id)
+    # What can't be an id is not asked for: PostgreSQL refuses a text with a NUL.
+    place = await services.snapshots.place(job_id) if is_id(job_id) else None
     if place is None or not services.access.allows(place.session_id, credentials(request)):
         raise NotFound("There is no such job, or the token is not its session's.")
     return place

@@ -56,7 +56,7 @@ async def poll_events(
     if page is None:
         raise NotFound
     log = page.position
-    if (epoch is not None and epoch != log.epoch) or (epoch is not None and not log.trimmed <= seq <= log.head):
+    if seq > log.head or (epoch is not None and (epoch != log.epoch or seq < log.trimmed)):
         raise EpochChanged(field="after")
     events = [
         LogEvent(str(Position(log.epoch, number)), entry.type, msgspec.Raw(entry.data)) for number, entry in page.events

@@ -1,6 +1,6 @@
 """The SSE endpoints: access and position are checked here, the rest is `gateway.streaming`."""
 
-from typing import Annotated, Literal, cast
+from typing import Annotated, cast
 
 from litestar import HttpMethod, route
 from litestar.di import NamedDependency
@@ -13,10 +13,10 @@ from gateway.services import Services
 from gateway.streaming.opening import Opener
 from gateway.streaming.position import Position, parse_position
 from gateway.streaming.response import BusyStream, EventStream
-from infra.errors import DatabaseUnavailable
+from infra.errors import DatabaseUnavailable, InvalidInput
 
 LastEventId = Annotated[str | None, HeaderParameter(name="Last-Event-ID")]
-From = Annotated[Literal["snapshot"] | None, QueryParameter(name="from")]
+From = Annotated[str | None, QueryParameter(name="from", description="`snapshot`: begin with the present state")]
 SnakeId = Annotated[str | None, QueryParameter(name="last_event_id")]
 CamelId = Annotated[str | None, QueryParameter(name="lastEventId")]
 METHODS = [HttpMethod.GET, HttpMethod.HEAD]
@@ -86,6 +86,9 @@ def _position(header: str | None, snake: str | None, camel: str | None) -> Posit
 def _stream(
     services: Services, session_id: str, job_id: str | None, position: Position | None, start: str | None
 ) -> ASGIApp:
+    # Checked here and not by the framework, which would name the Python parameter instead of the field.
+    if start not in (None, "snapshot"):
+        raise InvalidInput("Only `snapshot` is known.", field="from")
     opener = Opener(session_id, job_id, position, start == "snapshot", services.log, services.snapshots)
     return _asgi(EventStream(services.streams, opener))
 

@@ -57,11 +57,8 @@ class Refused(ClientError):
         """A line for each field, or one for the whole."""
         if self.problem.errors:
             return [f"{error.field}: {error.detail}" for error in self.problem.errors]
-        if not self.problem.title:
-            return [f"The server answered {self.status} {_phrase(self.status)}."]
-        if not self.problem.detail or self.problem.detail.rstrip(".") == self.problem.title:
-            return [f"{self.problem.title}."]
-        return [f"{self.problem.title}: {self.problem.detail}"]
+        said = self.problem.detail or self.problem.title
+        return [f"{said.rstrip('.')}." if said else f"The server answered {self.status} {_phrase(self.status)}."]
 
 
 def refusal(response: httpx.Response) -> Refused:

@@ -13,7 +13,7 @@ function category({ category: original, category_translation: translated }, job)
   const nodes = [];
   if (translated) nodes.push(element("span", { lang: job.target_language, dir: "auto" }, translated));
   if (original && original !== translated) {
-    nodes.push(element("span", { class: "muted line", lang: job.source_language, dir: "auto" }, original));
+    nodes.push(element("span", { class: translated ? "muted line" : null, lang: job.source_language, dir: "auto" }, original));
   }
   return nodes;
 }
@@ -51,7 +51,7 @@ function imageSearch(links) {
 }
 
 function image({ svg, alt }) {
-  return [svgImage(svg, alt, { class: "plate", width: 72, height: 72 })];
+  return [svgImage(svg, alt, { class: "plate", width: 96, height: 66 })];
 }
 
 function price({ formatted, amount_minor: amount, tax, market, currency }) {

@@ -20,15 +20,15 @@ def result_table(job: dict[str, Any]) -> RenderableType:
 def _menu(rows: list[dict[str, Any]]) -> RenderableType:
     table = Table(show_edge=False, pad_edge=False, header_style="bold")
     for heading in ("Dish", "Translation", "Category", "Price", "Allergens", "Ingredients"):
-        table.add_column(heading, justify="right" if heading == "Price" else "left")
+        table.add_column(heading, justify="right" if heading == "Price" else "left", overflow="fold")
     for row in rows:
         table.add_row(
             plain(row["name"], 60),
             plain(_result(row["translation"]) or NOTHING, 80),
             plain(_result(row["category_translation"]) or _result(row["category"]) or NOTHING, 40),
             plain((_result(row["price"]) or {}).get("formatted") or row["input_price"] or NOTHING, 24),
-            plain(_allergens(_result(row["allergy"])), 160),
-            plain(", ".join(one["name"] for one in _result(row["ingredient"]) or []) or NOTHING, 120),
+            plain(_allergens(_result(row["allergy"])), 2000),
+            plain(", ".join(one["name"] for one in _result(row["ingredient"]) or []) or NOTHING, 200),
         )
     return Group(table, Text(ALLERGEN_NOTE, "dim"))
 

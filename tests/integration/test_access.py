@@ -24,11 +24,11 @@ NOWHERE = "0" * 26
 
 
 def by_bearer(job: SubmittedJob, token: str) -> dict[str, Any]:
-    return {"headers": {"Authorization": f"Bearer {token}"}}
+    return {"headers": {"Authorization": f"Bearer {token}".strip()}}
 
 
 def by_lower_case_bearer(job: SubmittedJob, token: str) -> dict[str, Any]:
-    return {"headers": {"Authorization": f"bearer {token}"}}
+    return {"headers": {"Authorization": f"bearer {token}".strip()}}
 
 
 def by_cookie(job: SubmittedJob, token: str) -> dict[str, Any]:

@@ -106,3 +106,14 @@ def test_longer_matches_win_over_the_words_inside_them(lexicon: Lexicon) -> None
     # いくら (salmon roe) is not いか or くら, 塩焼き is not 塩 and 焼き.
     assert [item.key for item in recognise("いくら丼特盛り", lexicon, "ja").named] in (["salmon_roe"], [])
     assert recognise("サーモンの塩焼き", lexicon, "ja").english == "Salt-grilled salmon"
+
+
+@pytest.mark.parametrize(
+    ("heading", "english"),
+    [("丼物", "Rice bowls"), ("お飲み物", "Soft drinks"), ("Primi", "Pasta"), ("お造り", "Sashimi"), ("凉菜", "Appetizers")],
+)
+def test_a_heading_is_understood_in_the_forms_that_menus_use(lexicon: Lexicon, heading: str, english: str) -> None:
+    section = lexicon.section(heading)
+
+    assert section is not None
+    assert section.names["en"] == english

@@ -40,8 +40,8 @@ from tests.database import Store, copy_sqlite, make_sqlite_template
 from tests.unit.streaming.wire import Dispatched, dispatch
 
 STAGES = tuple(KINDS["menu"].stages)
-MOST_JOBS = 3
-MOST_BROWSERS = 4
+MOST_JOBS = 2
+MOST_BROWSERS = 5
 SETTLE_SECONDS = 10.0
 
 
@@ -223,11 +223,11 @@ class StreamHistories(RuleBasedStateMachine):
     def run(self, work: Any) -> Any:
         return self.loop.run_until_complete(work)
 
-    @initialize(ring=st.sampled_from([1, 3, 256]))
-    def start(self, ring: int) -> None:
-        self.run(self._start(ring))
+    @initialize(ring=st.sampled_from([1, 3, 20]), pages=st.lists(st.tuples(st.booleans(), st.booleans()), max_size=3))
+    def start(self, ring: int, pages: list[tuple[bool, bool]]) -> None:
+        self.run(self._start(ring, pages))
 
-    async def _start(self, ring: int) -> None:
+    async def _start(self, ring: int, pages: list[tuple[bool, bool]]) -> None:
         self.store = Store(copy_sqlite(self.template, Path(self.directory.name)), self._publish)
         await self.store.__aenter__()
         self.log, self.snapshots = EventLog(self.store.database), Snapshots(self.store.database)
@@ -236,6 +236,9 @@ class StreamHistories(RuleBasedStateMachine):
         await self.hub.start()
         self.session_id = ""
         await self._submit()
+        for of_job, from_snapshot in pages:
+            self.browsers.append(Browser(self, self.truth.jobs[0] if of_job else None, from_snapshot))
+            await self.browsers[-1].connect()
 
     def _publish(self, messages: Sequence[Message]) -> None:
         for message in messages:
@@ -405,11 +408,25 @@ class StreamHistories(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             if hasattr(self, "store"):
-                self.run(self._settle())
+                self.run(self._end())
         finally:
             self.run(self._stop())
             self.loop.close()
             self.directory.cleanup()
+
+    async def _end(self) -> None:
+        """Everyone catches up; then all jobs end, the log is trimmed, and every page is opened once more."""
+        await self._settle()
+        for browser in self.browsers[::2]:
+            await browser.disconnect()
+        for job_id in self.truth.jobs:
+            await asyncio.gather(*(self._run_stage(job_id, stage, "answered") for stage in STAGES))
+        await self._settle()
+        await Retention(self.store.database, 0).trim()
+        for browser in self.browsers:
+            await browser.disconnect()
+            await browser.connect()
+        await self._settle()
 
     async def _settle(self) -> None:
         """Whatever still travels is lost. One sweep later every browser has everything, or was told that it ended."""
@@ -440,4 +457,4 @@ def test_every_browser_ends_with_all_events_in_order_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(StreamHistories, "template", make_sqlite_template(tmp_path), raising=False)
-    run_state_machine_as_test(StreamHistories, settings=settings(max_examples=30, stateful_step_count=35, deadline=None))
+    run_state_machine_as_test(StreamHistories, settings=settings(max_examples=60, stateful_step_count=50, deadline=None))

@@ -17,10 +17,14 @@ class Allergen(msgspec.Struct, frozen=True):
 
 
 class Category(msgspec.Struct, frozen=True):
-    """A section of a menu; `names` by language subtag ("en", "ja", "it", "fr", "es", "zh")."""
+    """A section of a menu; `names` by language subtag ("en", "ja", "it", "fr", "es", "zh").
+
+    `aliases` are other headings for the same section, in any language.
+    """
 
     key: str
     names: dict[str, str]
+    aliases: tuple[str, ...] = ()
 
 
 class Ingredient(msgspec.Struct, frozen=True):

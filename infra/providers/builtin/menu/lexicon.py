@@ -13,8 +13,8 @@ T = TypeVar("T")
 Entry = KnownDish | Ingredient | Word
 
 ALLERGEN_COLUMNS = ("code", "english", "japanese", "eu14", "jp")
-CATEGORY_COLUMNS = ("key", "english", "japanese", "italian", "french", "spanish", "chinese")
-CATEGORY_LANGUAGES = dict(zip(CATEGORY_COLUMNS[1:], ("en", "ja", "it", "fr", "es", "zh"), strict=True))
+CATEGORY_COLUMNS = ("key", "english", "japanese", "italian", "french", "spanish", "chinese", "aliases")
+CATEGORY_LANGUAGES = dict(zip(CATEGORY_COLUMNS[1:-1], ("en", "ja", "it", "fr", "es", "zh"), strict=True))
 INGREDIENT_COLUMNS = ("key", "english", "japanese", "reading", "aliases", "allergens", "may_contain")
 DISH_COLUMNS = ("name", "language", "reading", "aliases", "english", "category", "ingredients", "note")
 WORD_COLUMNS = ("word", "language", "role", "english", "category", "ingredients", "aliases")
@@ -56,7 +56,7 @@ class Lexicon:
         self._spellings = {key: _weighed(meanings) for key, meanings in collected.items()}
         self._section: dict[str, str] = {}
         for category in categories.values():
-            for name in category.names.values():
+            for name in (*category.names.values(), *category.aliases):
                 self._section.setdefault(fold(name), category.key)
         self.longest = max((len(cut(key)) for key in self._spellings), default=0)
 
@@ -128,7 +128,7 @@ def _allergen(row: Row) -> tuple[Row, str, Allergen]:
 def _category(row: Row) -> tuple[Row, str, Category]:
     names = {language: row.text(column) for column, language in CATEGORY_LANGUAGES.items() if row.text(column)}
     row.required("english")
-    return row, row.required("key"), Category(row.text("key"), names)
+    return row, row.required("key"), Category(row.text("key"), names, row.several("aliases"))
 
 
 def _ingredient(row: Row, allergens: dict[str, Allergen]) -> tuple[Row, str, Ingredient]:
