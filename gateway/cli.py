@@ -97,9 +97,7 @@ def migrate() -> None:
 
 @app.command()
 def submit(
-    file: Annotated[
-        str, typer.Argument(help="A menu, a prompt, or a submission as JSON; - is standard input.")
-    ],
+    file: Annotated[str, typer.Argument(help="A menu, a prompt, or a submission as JSON; - is standard input.")],
     kind: Annotated[Kind | None, typer.Option(help="What the text is; by default a menu.")] = None,
     target_language: Annotated[str | None, typer.Option(help="BCP 47 tag; by default en.")] = None,
     session: Annotated[str | None, typer.Option(help="Add the job to this session.")] = None,

@@ -23,13 +23,6 @@ class InvalidInput(StagecastError):
     status = 400
 
 
-class BodyTooLarge(StagecastError):
-    """The request body is larger than the limit."""
-
-    slug = "body-too-large"
-    status = 413
-
-
 class NotFound(StagecastError):
     """There is nothing here for you."""
 

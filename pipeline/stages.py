@@ -11,7 +11,7 @@ class Stage(msgspec.Struct, frozen=True):
     """One of the eight stages of a kind of job.
 
     `fills` are the row's columns. A stage of one column stores its value there as it is; a stage of several columns
-    gives a result object with a key for each, and every column gets its own part with the same provider and confidence.
+    gives a result object with a key for each, and every column gets its own part: null parts with confidence 0.
     `result` is the type of a known result; None (unknown) is always allowed.
     """
 
@@ -34,4 +34,9 @@ class Stage(msgspec.Struct, frozen=True):
         if len(self.fills) == 1:
             return {self.fills[0]: value}
         parts = value["result"] or {}
-        return {column: {**value, "result": parts.get(column)} for column in self.fills}
+        return {column: _part(value, parts.get(column)) for column in self.fills}
+
+
+def _part(value: dict[str, Any], result: Any) -> dict[str, Any]:
+    # What is not known has confidence 0, however sure the other columns of the value are.
+    return {**value, "result": result, "confidence": 0.0 if result is None else value["confidence"]}

@@ -55,7 +55,9 @@ def fold(snapshot: dict[str, Any], events: Iterable[Frame]) -> dict[str, Any]:
     for frame in events:
         assert frame.event is not None
         assert frame.data["job_id"] == state["job_id"], "an event of another job"
-        assert frame.seq > int(state["head"].rpartition(".")[2]), f"{frame.id} is in the snapshot {state['head']} already"
+        assert frame.seq > int(state["head"].rpartition(".")[2]), (
+            f"{frame.id} is in the snapshot {state['head']} already"
+        )
         subject, _, what = frame.event.partition(".")
         if subject == "job":
             _fold_job(state, what, frame.data)

@@ -1,4 +1,4 @@
-"""Server-sent events as they stand on the wire. Unlike a browser it hides nothing: ids are those of the frame itself."""
+"""Server-sent events as they stand on the wire. Unlike a browser it hides nothing: an id is that of its own frame."""
 
 import json
 import time

@@ -1,5 +1,6 @@
 """Every error as problem+json, our own and the framework's."""
 
+from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -23,12 +24,12 @@ def _own(request: Request[Any, Any, Any], error: StagecastError) -> Response[byt
 
 
 def _framework(_request: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, Any]]:
-    slug = type(error).__name__.removesuffix("Exception").lower()
+    title = HTTPStatus(error.status_code).phrase
+    slug = title.lower().replace(" ", "-")
     field, detail = None, error.detail
     if isinstance(error, ValidationException) and isinstance(error.extra, list) and error.extra:
         first = error.extra[0]
         field, detail = str(first.get("key") or "request"), str(first.get("message") or detail)
-    title = slug.replace("-", " ").capitalize()
     body = problem_body(slug, title, error.status_code, detail, field)
     headers = dict(error.headers or {})
     return Response(body, status_code=error.status_code, media_type=MEDIA_TYPE, headers=headers)

@@ -15,7 +15,6 @@ MAX_CATEGORY = 200
 MAX_TITLE = 255
 MAX_CONTENT = 100_000
 MAX_TEST_CASES = 50
-MAX_ASSERTIONS = 50
 
 # Anything longer is no id of ours; anything else that is none either is simply not found.
 SessionId = Annotated[str, msgspec.Meta(max_length=64)]

@@ -92,6 +92,7 @@ def _advance(stage: StageProgress, kind: str, data: dict[str, Any]) -> None:
             if stage.began is None or stage.ended is not None:
                 stage.began, stage.ended = parse_time(data["at"]), None
             stage.status, stage.attempt, stage.total = "running", data["attempt"], data["total"]
+            stage.error = None
         case "item.updated":
             stage.done = min(stage.done + 1, stage.total) if stage.total else stage.done + 1
         case "stage.retrying":

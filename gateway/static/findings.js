@@ -21,8 +21,9 @@ function chips(list, level) {
   return element("ul", { class: "chips" }, ...list.map((item) => element("li", { class: "chip", "data-level": level }, item)));
 }
 
-function longText(content, lang) {
-  return element("pre", { class: "prose", lang, dir: "auto", tabindex: 0 }, content);
+/** Scrolls, so it takes the focus, so it has a name. */
+function longText(label, content, lang) {
+  return element("pre", { class: "prose", lang, dir: "auto", tabindex: 0, role: "group", "aria-label": label }, content);
 }
 
 function analysis({ parts, overall }) {
@@ -46,7 +47,7 @@ function variables(schema) {
   }
   nodes.push(element(
     "details", {}, element("summary", {}, "JSON Schema"),
-    element("pre", { class: "raw", tabindex: 0 }, JSON.stringify(schema, null, 2)),
+    element("pre", { class: "raw", tabindex: 0, role: "group", "aria-label": "JSON Schema" }, JSON.stringify(schema, null, 2)),
   ));
   return nodes;
 }
@@ -100,7 +101,7 @@ function embedding({ vector, similar }) {
 function improvement({ content, added, child_id: child }) {
   const nodes = [];
   if (added?.length) nodes.push(element("p", { class: "chips-label" }, "added"), chips(added.map((part) => part.replaceAll("_", " "))));
-  nodes.push(longText(content));
+  nodes.push(longText("The improved prompt", content));
   if (child) nodes.push(element("p", { class: "muted" }, "Stored as a new version, ", element("code", {}, child)));
   return nodes;
 }
@@ -121,6 +122,6 @@ function evaluation({ overall, cases }) {
 
 export const FINDINGS = {
   analysis, variables, safety, tags, embedding, improvement, evaluation,
-  translation: (result, job) => [longText(result, job.target_language)],
+  translation: (result, job) => [longText("The translated prompt", result, job.target_language)],
 };
 

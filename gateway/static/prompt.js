@@ -10,7 +10,7 @@ export class PromptView {
   #state;
   #headings = new Map();
   #cells = new Map();
-  #source = element("pre", { class: "prose", tabindex: 0 });
+  #source = element("pre", { class: "prose", tabindex: 0, role: "group", "aria-label": "The prompt's text" });
   node;
 
   constructor(state) {

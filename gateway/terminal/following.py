@@ -41,7 +41,12 @@ async def follow(address: JobAddress, console: Console, *, insist: bool) -> Exit
         if job.status != "completed":
             console.print(outcome(job), markup=False, soft_wrap=True)
         console.print(prove(stream), markup=False, highlight=False, soft_wrap=True)
-    return _EXITS.get(job.status, Exit.FAILED)
+    return exit_of(job.status)
+
+
+def exit_of(status: str) -> Exit:
+    """The exit code that tells a script how a job ended."""
+    return _EXITS.get(status, Exit.FAILED)
 
 
 def prove(stream: JobStream) -> str:

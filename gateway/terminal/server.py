@@ -93,7 +93,8 @@ def _serve_in_many(settings: Settings, listener: socket.socket, page: str, worke
     config = uvicorn.Config("gateway.app:create_app", factory=True, workers=workers, **_OPTIONS)
     supervisor = _Workers(config, [listener], page)
     supervisor.run()
-    if any(worker.exitcode for worker in supervisor.processes):
+    # A worker that was told to stop ends by that signal, after its clean end.
+    if any(worker.exitcode not in (0, -signal.SIGTERM, -signal.SIGINT) for worker in supervisor.processes):
         raise Stop(Exit.FAILED, "A worker could not start or did not end well; the lines above say why.")
 
 

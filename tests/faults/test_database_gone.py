@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.client import MENU, Client, SubmittedJob, menu_of
+from tests.client import MENU, Client, SubmittedJob, menu_of, wait_for_end
 from tests.fold import blank, fold
 from tests.gateway_process import GatewayProcess
 from tests.log_rules import check_ids, check_job
@@ -35,7 +35,7 @@ def test_without_its_database_the_gateway_says_so_and_goes_on_when_it_is_back(
 ) -> None:
     with Client(gateway.url) as client:
         idle = client.submit(MENU)
-        idle.read_to_end()
+        wait_for_end(idle)  # by polling: the gateway has no channel of this session
         job = client.submit(menu_of(60))
         with job.stream() as stream:
             stream.read_until(lambda frame: frame.event == "item.updated")
@@ -52,6 +52,9 @@ def test_without_its_database_the_gateway_says_so_and_goes_on_when_it_is_back(
         assert fold(blank(snapshot), received) == snapshot
         assert "stage.recovering" in {event.event for event in received}
         assert client.get("/health/ready").status_code == 200
+        check_ids(idle.read_to_end())
+        with idle.session_stream() as stream:
+            stream.read_until("job.completed")
         client.submit(menu_of(1)).read_to_end()
 
 
@@ -70,10 +73,13 @@ def _check_refusals(client: Client, idle: SubmittedJob, job: SubmittedJob) -> No
     assert database.status_code == 503
     assert live.status_code == 200
 
-    for url in (f"{idle.status_url}/events", f"{job.status_url}/events"):
-        with client.stream(url, idle.session_token if url.startswith(idle.status_url) else job.session_token) as stream:
+    for refused in (job.cancel(), job.retry("price"), idle.poll()):
+        assert (refused.status_code, refused.json()["type"]) == (503, "/problems/database-unavailable")
+
+    for opened in (idle.stream(), idle.session_stream(), job.stream()):
+        with opened as stream:
             frames = stream.read_all()
-        assert [frame.event for frame in frames] == [None, "stream.busy"], url
+        assert [frame.event for frame in frames] == [None, "stream.busy"]
         assert frames[0].retry == frames[1].data["retry_ms"]
 
 

@@ -69,9 +69,22 @@ def tight_gateway(request: pytest.FixtureRequest, start_gateway: StartGateway) -
     return start_gateway(*request.param, **settings)
 
 
+@pytest.fixture(scope="session")
+def clients() -> Iterator[Callable[[str], Client]]:
+    """One client for each gateway: making one takes longer than a whole test."""
+    opened: dict[str, Client] = {}
+    with ExitStack() as stack:
+
+        def client_of(url: str) -> Client:
+            if url not in opened:
+                opened[url] = stack.enter_context(Client(url))
+            return opened[url]
+
+        yield client_of
+
+
 @pytest.fixture
-def client(request: pytest.FixtureRequest) -> Iterator[Client]:
+def client(request: pytest.FixtureRequest, clients: Callable[[str], Client]) -> Client:
     """A client of the one gateway that the test asks for."""
     (gateway,) = (found for found in request.node.funcargs.values() if isinstance(found, GatewayProcess))
-    with Client(gateway.url) as opened:
-        yield opened
+    return clients(gateway.url)

@@ -112,10 +112,11 @@ def test_nobody_else_adds_a_job_to_a_session(
     before = job.session_head()
     body = {**MENU, "session_id": job.session_id}
     answer = client.post_job(body, None if token == "none" else other.session_token)
-    unknown = client.post_job({**MENU, "session_id": NOWHERE}, other.session_token)
 
     assert answer.status_code == 404
-    assert answer.content == unknown.content
+    for nowhere in (NOWHERE, "../etc", "", job.session_id.upper(), "é"):
+        unknown = client.post_job({**MENU, "session_id": nowhere}, other.session_token)
+        assert (unknown.status_code, unknown.content) == (404, answer.content)
     assert job.session_head() == before
 
 
@@ -134,9 +135,7 @@ def test_a_session_lists_its_jobs_and_where_its_log_stands(
     assert {**line, "stages": None} == {**{name: snapshot[name] for name in line}, "stages": None}
 
 
-def test_a_browser_keeps_the_cookies_of_its_newest_sessions_only(
-    plain_gateway: GatewayProcess, client: Client
-) -> None:
+def test_a_browser_keeps_the_cookies_of_its_newest_sessions_only(plain_gateway: GatewayProcess, client: Client) -> None:
     browser = httpx.Client(base_url=plain_gateway.url, trust_env=False, timeout=10)
     body = {"kind": "menu", "items": [{"name": "x"}]}
     with browser:

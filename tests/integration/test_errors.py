@@ -69,9 +69,17 @@ WRONG_BODIES: tuple[tuple[str, Any, str], ...] = (
     ("a DEL in a menu's text", {"kind": "menu", "text": "親子丼\x7f"}, "text"),
     ("a control character in a title", {**PROMPT, "title": "a\x07"}, "title"),
     ("a control character in a content", {**PROMPT, "content": "a\x0cb"}, "content"),
-    ("a control character in a variable", case(variables={"a": {"b": ["x", "y\x01"]}}), "test_cases[0].variables.a.b[1]"),
+    (
+        "a control character in a variable",
+        case(variables={"a": {"b": ["x", "y\x01"]}}),
+        "test_cases[0].variables.a.b[1]",
+    ),
     ("a control character in a variable's name", case(variables={"a\x02": 1}), "test_cases[0].variables"),
-    ("a control character in an assertion", case(assertions=[{"type": "contains", "value": "\x03"}]), "test_cases[0].assertions[0].value"),
+    (
+        "a control character in an assertion",
+        case(assertions=[{"type": "contains", "value": "\x03"}]),
+        "test_cases[0].assertions[0].value",
+    ),
     ("no title", without(PROMPT, "title"), "title"),
     ("an empty title", {**PROMPT, "title": ""}, "title"),
     ("a title of 256 characters", {**PROMPT, "title": "x" * 256}, "title"),
@@ -90,7 +98,8 @@ WRONG_BODIES: tuple[tuple[str, Any, str], ...] = (
         for tag in ("", "english", "xx", "en_US", "en-", "e", "12", "en-XX-XX", "zz-ZZ", "日本", "a" * 65)
     ),
     ("a target language that is null", {**MENU, "target_language": None}, "target_language"),
-    ("a session id of another form", {**MENU, "session_id": "../etc"}, "session_id"),
+    ("a session id that is a number", {**MENU, "session_id": 7}, "session_id"),
+    ("a session id of 65 characters", {**MENU, "session_id": "x" * 65}, "session_id"),
 )
 
 WRONG_BYTES: tuple[tuple[str, bytes], ...] = (
@@ -102,7 +111,10 @@ WRONG_BYTES: tuple[tuple[str, bytes], ...] = (
     ("a surrogate encoded as UTF-8", b'{"kind":"menu","items":[{"name":"\xed\xa0\x80"}]}'),
     ("a lone high surrogate", rb'{"kind":"menu","items":[{"name":"a\ud800b"}]}'),
     ("a lone low surrogate", rb'{"kind":"menu","items":[{"name":"\udc00"}]}'),
-    ("a lone surrogate in a variable", rb'{"kind":"prompt","title":"t","content":"c","test_cases":[{"name":"n","variables":{"a":"\ud800"}}]}'),
+    (
+        "a lone surrogate in a variable",
+        rb'{"kind":"prompt","title":"t","content":"c","test_cases":[{"name":"n","variables":{"a":"\ud800"}}]}',
+    ),
     ("a raw control character", b'{"kind":"menu","items":[{"name":"a\x01b"}]}'),
     ("NaN", b'{"kind":"menu","items":[{"name":NaN}]}'),
     ("a million brackets", b"[" * 1_000_000),
@@ -111,14 +123,23 @@ WRONG_BYTES: tuple[tuple[str, bytes], ...] = (
 )
 
 
+@pytest.fixture(scope="module")
+def sessions() -> dict[str, tuple[SubmittedJob, str]]:
+    """For each gateway a finished job and the id of its last event."""
+    return {}
+
+
 @pytest.fixture
-def session(client: Client) -> Iterator[SubmittedJob]:
+def session(client: Client, sessions: dict[str, tuple[SubmittedJob, str]]) -> Iterator[SubmittedJob]:
     """A finished job, whose session the wrong requests name; its log must not have moved."""
-    job = client.submit({"kind": "menu", "items": [{"name": "x"}]})
-    events = job.read_to_end()
+    url = str(client.http.base_url)
+    if url not in sessions:
+        job = client.submit({"kind": "menu", "items": [{"name": "x"}]})
+        sessions[url] = job, job.read_to_end()[-1].id or ""
+    job, head = sessions[url]
     yield job
     listing = client.get(job.session_url, job.session_token).json()
-    assert listing["head"] == events[-1].id, "the log moved"
+    assert listing["head"] == head, "the log moved"
     assert len(listing["jobs"]) == 1
 
 
@@ -194,12 +215,27 @@ def test_a_body_of_two_megabytes_is_too_large(
     check_problem(answer, 413, None)
 
 
+WRONG_EVENT_IDS = (
+    "7",
+    "x",
+    "{epoch}",
+    "{epoch}.",
+    "{epoch}.-1",
+    "{epoch}.1.2",
+    "{epoch}.01",
+    "{epoch}.1e3",
+    "{epoch}.1x",
+    "{upper}.1",
+    "{epoch}x.1",
+    "{epoch}.1000000000000000000",
+    "a" * 5000,
+)
+
+
 def test_a_last_event_id_that_is_none_is_refused_where_it_came_from(
     plain_gateway: GatewayProcess, client: Client, session: SubmittedJob
 ) -> None:
-    epoch = session.epoch
-    wrong = ("7", "x", f"{epoch}", f"{epoch}.", f"{epoch}.-1", f"{epoch}.1.2", f"{epoch}.01", f"{epoch}.1e3", f"{epoch}.1x",
-             f"{epoch.upper()}.1", f"{epoch}x.1", f"{epoch}.{10**18}", "a" * 5000)  # fmt: skip
+    wrong = [form.format(epoch=session.epoch, upper=session.epoch.upper()) for form in WRONG_EVENT_IDS]
     for url in (f"{session.status_url}/events", f"{session.session_url}/events"):
         for value in wrong:
             by_header = client.get(url, session.session_token, headers={"Last-Event-ID": value})

@@ -35,9 +35,7 @@ def test_the_same_key_after_the_job_has_ended_still_finds_it(
     assert again.json() == {**first, "status": "completed", "head": events[-1].id}
 
 
-def test_the_same_key_with_another_body_is_a_conflict(
-    gateway_on_each_database: GatewayProcess, client: Client
-) -> None:
+def test_the_same_key_with_another_body_is_a_conflict(gateway_on_each_database: GatewayProcess, client: Client) -> None:
     key = secrets.token_hex(8)
     job = client.submit(MENU)
     client.post_job({**MENU, "session_id": job.session_id}, job.session_token, key)

@@ -13,9 +13,7 @@ ID = r"[0-9a-z]{26}"
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_submission_is_answered_with_exactly_the_contract(
-    gateway: GatewayProcess, client: Client, kind: str
-) -> None:
+def test_a_submission_is_answered_with_exactly_the_contract(gateway: GatewayProcess, client: Client, kind: str) -> None:
     answer = client.post_job(KINDS[kind])
     body = answer.json()
     job, session, token = body["job_id"], body["session_id"], body["session_token"]
@@ -144,7 +142,16 @@ def test_a_second_prompt_finds_the_first_of_its_session(
 
 
 def test_all_unicode_comes_back_as_it_came(gateway_on_each_database: GatewayProcess, client: Client) -> None:
-    names = ["Crème brûlée", "Creme bru\u0302le\u0301e", "🍣👩‍🍳", "عشاء \u200fليلة", "a\tb\nc", "\u2028\u2029", "'\"<b>&\\", "𠮷野家"]
+    names = [
+        "Crème brûlée",
+        "Creme bru\u0302le\u0301e",
+        "🍣👩‍🍳",
+        "عشاء \u200fليلة",
+        "a\tb\nc",
+        "a\u2028b\u2029c",
+        "'\"<b>&\\",
+        "𠮷野家",
+    ]
     job = client.submit({"kind": "menu", "items": [{"name": name} for name in names]})
     job.read_to_end()
 
@@ -162,9 +169,7 @@ def test_the_largest_menu_is_done_within_seconds(gateway_on_each_database: Gatew
     assert len(events) == 1 + 1 + 8 * (1 + 500 + 1) + 1
 
 
-def test_a_job_can_name_its_source_language_or_have_it_detected(
-    plain_gateway: GatewayProcess, client: Client
-) -> None:
+def test_a_job_can_name_its_source_language_or_have_it_detected(plain_gateway: GatewayProcess, client: Client) -> None:
     named = client.submit({"kind": "menu", "source_language": "it", "items": [{"name": "Tiramisù"}]})
     detected = client.submit({"kind": "menu", "items": [{"name": "親子丼"}, {"name": "ざるそば"}]})
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway_process import GatewayProcess
+from gateway.cli import app
+from tests.gateway_process import GatewayProcess, find_stagecast
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -74,6 +75,42 @@ def test_step_shows_what_the_readme_says(number: int, outputs: list[str]) -> Non
 def test_the_server_of_the_walk_is_that_of_make_run() -> None:
     assert f"SERVER={SERVER}\n" in STEPS[0].commands
     assert f"then the page at {SERVER}\n" in README
+
+
+def test_the_command_line_of_the_quickstart_works(gateway: GatewayProcess, tmp_path: Path) -> None:
+    quickstart = (ROOT / "docs" / "quickstart.md").read_text()
+    found = re.search(r"^```\n(cat > menu\.json.*?)^```$", quickstart, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    script = (
+        found[1].replace(".venv/bin/stagecast", find_stagecast()).replace("--watch", f"--watch --url {gateway.url}")
+    )
+    done = subprocess.run(
+        ["bash", "-eu"],
+        input=script,
+        cwd=tmp_path,
+        env={**gateway.environment, "NO_PROXY": "127.0.0.1"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "complete: 35 of 35 events" in done.stdout
+    assert re.search(r"^ok: \d+ sessions, \d+ jobs, \d+ events$", done.stdout, re.MULTILINE)
+
+
+def test_the_readme_counts_the_lexicon_right() -> None:
+    found = re.search(r"over (\d+) dishes and (\d+) ingredients", README)
+    assert found is not None
+    for name, promised in (("dishes", found[1]), ("ingredients", found[2])):
+        lines = (ROOT / "infra/providers/builtin/lexicon" / f"{name}.csv").read_text().splitlines()
+        assert len(lines) - 1 >= int(promised)
+
+
+def test_every_command_has_its_line_and_no_other() -> None:
+    table = set(re.findall(r"^\| `stagecast (\w+)", README, re.MULTILINE))
+    names = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    assert table == names
 
 
 def test_every_link_of_the_docs_leads_to_a_file() -> None:
