@@ -1,6 +1,7 @@
 """The commands of `stagecast`: arguments in, exit code out; the work is in `gateway.terminal` and `gateway.client`."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, TypeVar
@@ -20,6 +21,7 @@ from gateway.terminal.preflight import (
     load_settings,
     open_socket,
     read_revision,
+    unknown_variables,
     unreachable,
     where,
 )
@@ -54,6 +56,8 @@ def serve(
     from gateway.terminal import server
 
     settings = load_settings()
+    for line in unknown_variables(os.environ):
+        print(f"warning: {line}", file=sys.stderr)
     check_workers(settings, workers)
     asyncio.run(check_database(settings))
     listener = open_socket(host, port)

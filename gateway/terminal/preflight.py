@@ -2,11 +2,12 @@
 
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_settings import SettingsError
 
 from gateway.terminal.exits import Exit, Stop
@@ -16,6 +17,8 @@ from infra.settings import Settings
 
 # Their values hold passwords and keys.
 _SECRET = frozenset({"url", "secret"})
+# compose.yaml's own, see .env.example.
+_FOR_COMPOSE = frozenset({"STAGECAST_POSTGRES_PASSWORD", "STAGECAST_PUBLISHED_PORT"})
 
 
 def load_settings() -> Settings:
@@ -26,6 +29,23 @@ def load_settings() -> Settings:
         raise Stop(Exit.USAGE, "These settings are wrong:", *map(_describe, error.errors())) from None
     except SettingsError as error:
         raise Stop(Exit.USAGE, "These settings are wrong:", _describe_group(error)) from None
+
+
+def unknown_variables(names: Iterable[str]) -> list[str]:
+    """A line for each STAGECAST_ variable that is no setting: a misspelt one would otherwise do nothing, silently."""
+    known = set(_variables(Settings, "STAGECAST_")) | _FOR_COMPOSE
+    lines = []
+    for name in sorted(name for name in names if name.upper().startswith("STAGECAST_") and name.upper() not in known):
+        similar = get_close_matches(name.upper(), known, n=1)
+        lines.append(f"{name} is not a setting and has no effect." + (f" Is it {similar[0]}?" if similar else ""))
+    return lines
+
+
+def _variables(model: type[BaseModel], prefix: str) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        yield prefix + name.upper()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _variables(field.annotation, f"{prefix}{name.upper()}__")
 
 
 def check_workers(settings: Settings, workers: int) -> None:

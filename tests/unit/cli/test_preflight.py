@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.terminal.exits import Exit, Stop
-from gateway.terminal.preflight import check_workers, load_settings, open_socket, where
+from gateway.terminal.preflight import check_workers, load_settings, open_socket, unknown_variables, where
 from gateway.terminal.server import page_url
 from infra.settings import DatabaseSettings, RedisSettings, Settings
 
@@ -96,3 +96,9 @@ def test_an_address_of_another_machine_is_refused() -> None:
 def test_the_page_is_named_as_a_browser_here_reaches_it(host: str) -> None:
     with open_socket(host, 0) as listener:
         assert page_url(listener) == f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_a_misspelt_variable_is_named_with_the_setting_that_was_probably_meant() -> None:
+    lines = unknown_variables(["STAGECAST_REDIS_URL", "STAGECAST_DATABASE__URL", "STAGECAST_POSTGRES_PASSWORD", "HOME"])
+
+    assert lines == ["STAGECAST_REDIS_URL is not a setting and has no effect. Is it STAGECAST_REDIS__URL?"]

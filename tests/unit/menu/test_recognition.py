@@ -110,7 +110,13 @@ def test_longer_matches_win_over_the_words_inside_them(lexicon: Lexicon) -> None
 
 @pytest.mark.parametrize(
     ("heading", "english"),
-    [("丼物", "Rice bowls"), ("お飲み物", "Soft drinks"), ("Primi", "Pasta"), ("お造り", "Sashimi"), ("凉菜", "Appetizers")],
+    [
+        ("丼物", "Rice bowls"),
+        ("お飲み物", "Soft drinks"),
+        ("Primi", "Pasta"),
+        ("お造り", "Sashimi"),
+        ("凉菜", "Appetizers"),
+    ],
 )
 def test_a_heading_is_understood_in_the_forms_that_menus_use(lexicon: Lexicon, heading: str, english: str) -> None:
     section = lexicon.section(heading)

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 
 import msgspec
 import pytest
@@ -76,13 +75,13 @@ def test_a_stage_that_no_prompt_has_is_refused() -> None:
         "03-1-",
     ],
 )
-def test_a_hundred_thousand_characters_take_each_stage_less_than_two_seconds(unit: str) -> None:
+@pytest.mark.timeout(60)  # measured: 0.2 s a stage at most; quadratic time on such a text would take hours
+def test_a_hundred_thousand_characters_are_answered_by_each_stage(unit: str) -> None:
     text = (unit * 100_000)[:100_000]
     for stage in NAMES:
-        started = time.process_time()
-        ask(stage, text, cases=(CASE,))
-        # Measured: 0.2 s at most; ten times that leaves room for a busy machine and none for quadratic time.
-        assert time.process_time() - started < 2, stage
+        _, confidence = ask(stage, text, cases=(CASE,))
+
+        assert 0 <= confidence <= 1
 
 
 def test_the_answers_do_not_depend_on_the_process() -> None:
