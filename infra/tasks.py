@@ -41,6 +41,10 @@ class Supervisor:
                 log.error("task_ended", task=name)
             except Exception:
                 log.exception("task_died", task=name)
+            except asyncio.CancelledError:
+                if (task := asyncio.current_task()) is None or task.cancelling():
+                    raise
+                log.exception("task_died", task=name)  # something that it waited for was cancelled, not it
             self.failing.add(name)
             self._metrics.task_restarts.labels(task=name).inc()
             if clock() - began > STEADY_SECONDS:

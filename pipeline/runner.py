@@ -11,7 +11,7 @@ import structlog
 from infra.database.committer import Committer
 from infra.database.leases import Leases
 from infra.errors import DatabaseUnavailable, LeaseLost, NotClaimable, Overloaded
-from infra.providers.base import Failure, Provider, ProviderError
+from infra.providers.base import Failure, Provider, ProviderError, ProviderRejected
 from infra.settings import Settings
 from infra.telemetry.metrics import Metrics
 from pipeline.inputs import Inputs, StageInput
@@ -62,7 +62,7 @@ class Runner:
         Never raises for what a provider or the database does; a cancellation hands the lease back first.
         """
         try:
-            lease = await self._committer.commit(Claim(job_id, stage, self._lease_ms))
+            lease = await self._claim(job_id, stage)
         except (NotClaimable, DatabaseUnavailable, Overloaded) as error:
             log.debug("stage_not_claimed", job_id=job_id, stage=stage, reason=type(error).__name__)
             return None
@@ -73,6 +73,24 @@ class Runner:
             return await self._attempt(lease)
         finally:
             self._held.pop(lease.token, None)
+
+    async def _claim(self, job_id: str, stage: str) -> Lease | None:
+        claiming = asyncio.ensure_future(self._committer.commit(Claim(job_id, stage, self._lease_ms)))
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            # The claim is written all the same: unreleased, the stage would wait for the lease to expire.
+            await self._release_claimed(claiming)
+            raise
+
+    async def _release_claimed(self, claiming: asyncio.Future[Lease | None]) -> None:
+        try:
+            async with asyncio.timeout(RELEASE_SECONDS):
+                lease = await claiming
+        except (NotClaimable, DatabaseUnavailable, Overloaded, TimeoutError):
+            return
+        if lease is not None:
+            await self._release(lease)
 
     async def _attempt(self, lease: Lease) -> float | None:
         about = {"job_id": lease.job_id, "session_id": lease.session_id, "stage": lease.stage, "attempt": lease.attempt}
@@ -110,15 +128,18 @@ class Runner:
         failure: ProviderError | None = None
         retryable = False
         try:
-            async with asyncio.timeout(self._settings.stage_timeout_seconds):
+            async with asyncio.timeout(self._settings.stage_timeout_seconds) as deadline:
                 for start in range(0, len(work.call.items), self._settings.batch_size):
                     batch = work.call.items[start : start + self._settings.batch_size]
                     async for answer in self._provider.answer(msgspec.structs.replace(work.call, items=batch)):
                         if isinstance(answer, Failure):
                             failure = failure or answer.error
                             retryable = retryable or answer.error.retryable
-                        else:
+                            continue
+                        try:
                             await recorder.add(answer)
+                        except ProviderRejected as malformed:  # this item's fault, not the batch's
+                            failure = failure or malformed
                 if failure is None and recorder.unanswered:
                     failure = ProviderError(f"The provider left {recorder.unanswered} items without an answer.")
                     retryable = True
@@ -131,6 +152,8 @@ class Runner:
             raise
         except TimeoutError as error:
             await recorder.flush()
+            if not deadline.expired():  # a deadline of the provider's own
+                raise AttemptFailed(error, retryable=True) from error
             late = TimeoutError(f"The stage took longer than {self._settings.stage_timeout_seconds:g} s.")
             raise AttemptFailed(late, retryable=True) from error
         except ProviderError as error:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.api.schemas import Submission, SubmitMenu, SubmitPrompt, check_language, check_text
+from gateway.api.schemas import Submission, SubmitMenu, SubmitPrompt, check_language, check_values
 from infra.errors import InvalidInput
 from pipeline.menu.text import parse_menu_text
 from pipeline.submission import NewJob
@@ -42,7 +42,7 @@ def decode_submission(body: bytes) -> Submission:
         raise _with_field(error) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(f"The body is not valid JSON: {error}.", field="body") from error
-    check_text(msgspec.to_builtins(submission))
+    check_values(msgspec.to_builtins(submission))
     return submission
 
 
@@ -89,6 +89,9 @@ def _check_lines(lines: list[tuple[str, str | None, str | None]]) -> None:
 
 
 def _prompt_row(prompt: SubmitPrompt) -> dict[str, Any]:
+    for field, text in (("title", prompt.title), ("content", prompt.content)):
+        if not text.strip():
+            raise InvalidInput(f"A prompt needs a {field}.", field=field)
     return {
         "parent_id": None,
         "version": 1,

@@ -113,8 +113,8 @@ def check_language(tag: str, field: str) -> str:
     return tag
 
 
-def check_text(value: Any, path: str = "") -> None:
-    """Refuse control characters in any string of a decoded body, keys included.
+def check_values(value: Any, path: str = "") -> None:
+    """Refuse control characters in any string of a decoded body, keys included, and integers beyond 64 bits.
 
     Raises InvalidInput naming the place.
     """
@@ -124,8 +124,12 @@ def check_text(value: Any, path: str = "") -> None:
             raise InvalidInput(f"Control character {code} at character {found.start()}.", field=path or "body")
     elif isinstance(value, dict):
         for key, inner in value.items():
-            check_text(key, path)
-            check_text(inner, f"{path}.{key}" if path else key)
+            check_values(key, path)
+            check_values(inner, f"{path}.{key}" if path else key)
+    elif isinstance(value, int):
+        # Neither the encoder of the rows nor most readers of JSON take larger ones.
+        if not -(2**63) <= value < 2**63:
+            raise InvalidInput("An integer must fit into 64 bits.", field=path or "body")
     elif isinstance(value, list | tuple):
         for index, inner in enumerate(value):
-            check_text(inner, f"{path}[{index}]")
+            check_values(inner, f"{path}[{index}]")

@@ -217,8 +217,9 @@ class Page {
       button.disabled = false;
       return;
     }
-    // A finished job's stream is closed; what the retry adds to the log comes after the last id.
-    if (this.#stream.closed && this.#stream.state !== "dropped") this.#stream.resume();
+    // The open stream may be about to end: the server can have said so before it knew of the retry. A connection made
+    // now goes on with what the retry adds to the log, after the last id.
+    if (this.#stream.state !== "dropped") this.#stream.resume();
   }
 
   /** A result that was too large for an event: it is in the snapshot. */

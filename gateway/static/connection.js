@@ -1,5 +1,6 @@
 /** The connection in words and colour, and the proof that nothing is missing. */
 import { byId, setData, setText } from "./elements.js";
+import { parseId } from "./stagecast.js";
 
 const WORDS = {
   idle: "Idle",
@@ -18,6 +19,12 @@ function describeResumption({ after, received, doubled, skipped, whole, head }) 
   // Skipped ids are other jobs' until the log says otherwise, so nothing is claimed of them here.
   const missing = skipped ? "in order" : "none missing";
   return `Resumed after ${after}: ${events} came up to the head ${head}, ${missing}, ${doubles}.`;
+}
+
+/** Between two heartbeats the page has more than the server last spoke of: that head would only look like a mistake. */
+function isOutdated(head, last) {
+  const told = parseId(head);
+  return told !== null && last !== null && told.epoch === last.epoch && told.seq < last.seq;
 }
 
 export class ConnectionView {
@@ -53,7 +60,7 @@ export class ConnectionView {
     setText(byId("connection-detail"), explanation);
 
     setText(byId("last-id"), last?.id ?? "none");
-    setText(byId("head-id"), head ?? "not told yet");
+    setText(byId("head-id"), head && !isOutdated(head, last) ? head : "not told yet");
     byId("head-id").title = headSource ? `as told by ${headSource}` : "";
     setData(byId("proof"), "proven", String(proven));
     setText(byId("proof-sign"), proven ? "=" : "…");

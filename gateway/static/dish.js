@@ -47,6 +47,7 @@ function ingredients(list, job) {
 }
 
 function imageSearch(links) {
+  if (!links.length) return [element("span", { class: "muted" }, "no links")];
   return [element("ul", { class: "links" }, ...links.map(({ label, url }) => element("li", {}, outwardLink(label, url))))];
 }
 

@@ -42,6 +42,10 @@ export class JobForm {
   #sample = byId("sample");
   #samples = [];
   #loaded = new Map();
+  /** The sample on its way: what is sent is what was picked. */
+  #loading = null;
+  /** Raised by every key: a sample that comes late must not land on top of what was typed. */
+  #edits = 0;
   #onSubmit;
 
   constructor(onSubmit) {
@@ -53,9 +57,12 @@ export class JobForm {
     this.#form.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.#form.requestSubmit();
     });
-    this.#form.addEventListener("input", (event) => this.#clearError(event.target.name));
+    this.#form.addEventListener("input", ({ target }) => {
+      if (FIELDS.includes(target.name)) this.#edits += 1;
+      this.#clearError(target.name);
+    });
     for (const kind of KINDS) byId(`kind-${kind}`).addEventListener("change", () => this.#show());
-    this.#sample.addEventListener("change", () => this.#useSample());
+    this.#sample.addEventListener("change", () => this.#pickSample());
   }
 
   /** Reads the list of samples; the form works without it. */
@@ -84,11 +91,15 @@ export class JobForm {
     const used = this.#loaded.get(kind);
     this.#sample.value = used ?? options[0]?.value ?? "";
     const own = kind === "prompt" ? byId("content").value : byId(kind === "menu-text" ? "text" : "items").value;
-    if (used === undefined && !own.trim()) this.#useSample();
+    if (used === undefined && !own.trim()) this.#pickSample();
+  }
+
+  #pickSample() {
+    this.#loading = this.#useSample();
   }
 
   async #useSample() {
-    const [kind, file] = [this.#kind, this.#sample.value];
+    const [kind, file, edits] = [this.#kind, this.#sample.value, this.#edits];
     this.#loaded.set(kind, file);
     let sample = {};
     if (file) {
@@ -97,7 +108,7 @@ export class JobForm {
       } catch {
         return this.#showErrors([{ field: "", detail: "The sample could not be loaded." }]);
       }
-      if (this.#loaded.get(kind) !== file || this.#kind !== kind) return;
+      if (this.#loaded.get(kind) !== file || this.#kind !== kind || this.#edits !== edits) return;
     }
     if (kind === "menu-text") byId("text").value = sample.text ?? "";
     if (kind === "menu-items") byId("items").value = sample.items ? writeItems(sample.items) : "";
@@ -134,6 +145,7 @@ export class JobForm {
     setText(button, "Sending…");
     this.#showErrors([]);
     try {
+      await this.#loading;
       await this.#onSubmit(this.#read());
     } catch (error) {
       if (!(error instanceof Problem)) throw error;

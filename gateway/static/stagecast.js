@@ -85,10 +85,6 @@ export class JobStream {
     return this.last !== null && this.last.id === this.head && this.#skips.length === 0;
   }
 
-  get closed() {
-    return this.#source === null && this.#timer === 0;
-  }
-
   /** Connects; after everything that this object has already received. */
   open() {
     this.#repairs = 0;

@@ -79,7 +79,8 @@ class Channel:
     def receive(self, message: Message) -> None:
         """Take a message from the bus: append what is new, notice a hole, ignore what is known."""
         if message.epoch != self.epoch:
-            self.lose()
+            # A straggler of an earlier life of the log, or the first word of a new one: the log itself decides.
+            self.expect(self.head + 1, "epoch")
             return
         last = message.first_seq + len(message.entries) - 1
         if message.first_seq > self.head + 1:
@@ -113,11 +114,10 @@ class Channel:
             if page is None or page.position.epoch != self.epoch:
                 self.lose()
                 return
+            if page.position.trimmed > self.head:
+                self._skip_to(page.position.trimmed)
             # The bus may have brought some of them in the meantime.
             new = [entry for seq, entry in page.events if seq > self.head]
-            if page.position.trimmed > self.head:
-                self.lose()  # retention overtook the channel: its cursors have to start from a snapshot
-                return
             if new:
                 self._append(tuple(new), 0)
             elif self.head == before:
@@ -137,6 +137,13 @@ class Channel:
             self._ring.append(_Kept(self.head, entry.job_id, TERMINAL_TYPES.get(entry.type), frame, committed_at_us))
         while len(self._ring) > self._ring_events:
             self.base = self._ring.popleft().seq
+        self._joined.clear()
+        self._wake()
+
+    def _skip_to(self, trimmed: int) -> None:
+        # Retention overtook the channel. Cursors before that number find out when they read the log.
+        self.head = self.base = self.trimmed = trimmed
+        self._ring.clear()
         self._joined.clear()
         self._wake()
 

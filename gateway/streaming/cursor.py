@@ -60,6 +60,7 @@ class Cursor:
             channel.lose()
             raise CursorLost("epoch_changed")
         if page.position.trimmed > self.seq:
+            channel.note(page.position)  # so that whoever reconnects is reset at once
             raise CursorLost("behind_retention")
         if not page.events:
             return Batch(b"", 0, page.reached)

@@ -40,12 +40,17 @@ class Database:
     def __init__(self, settings: DatabaseSettings) -> None:
         self.url = make_url(settings.url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        json: dict[str, Any] = {"json_serializer": _to_json, "json_deserializer": orjson.loads}
+        # hide_parameters: the message of a failed statement goes to the log, the texts and keys in it must not.
+        options: dict[str, Any] = {
+            "json_serializer": _to_json,
+            "json_deserializer": orjson.loads,
+            "hide_parameters": True,
+        }
         if self.is_sqlite:
             if self.url.database:
                 Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
-            self._reader = create_async_engine(self.url, pool_size=SQLITE_READERS, max_overflow=0, **json)
-            self._writer = create_async_engine(self.url, pool_size=1, max_overflow=0, **json)
+            self._reader = create_async_engine(self.url, pool_size=SQLITE_READERS, max_overflow=0, **options)
+            self._writer = create_async_engine(self.url, pool_size=1, max_overflow=0, **options)
             _prepare_sqlite(self._reader, "BEGIN")
             _prepare_sqlite(self._writer, "BEGIN IMMEDIATE")
             self._snapshots = self._reader
@@ -57,7 +62,7 @@ class Database:
                 pool_timeout=settings.pool_timeout_seconds,
                 pool_recycle=settings.pool_recycle_seconds,
                 connect_args={"timeout": 5, "command_timeout": 30},
-                **json,
+                **options,
             )
             self._snapshots = self._reader.execution_options(isolation_level="REPEATABLE READ")
 

@@ -7,6 +7,7 @@ at-least-once whatever happens here.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import structlog
 
@@ -56,6 +57,7 @@ class LocalDispatcher:
             key, _ = self._queued.popitem(last=False)
             task = asyncio.create_task(self._run_one(key), name=f"stage {key[0]} {key[1]}")
             self._running[key] = task
+            task.add_done_callback(partial(self._ended, key))
 
     async def _run_one(self, key: StageKey) -> None:
         again: float | None = None
@@ -63,11 +65,13 @@ class LocalDispatcher:
             again = await self._run(*key)
         except Exception:  # the lease expires and the reconciler tries again
             log.exception("stage_run_died", job_id=key[0], stage=key[1])
-        finally:
-            self._running.pop(key, None)
-            if again is not None:
-                self.dispatch_later(*key, again)
-            self._fill()
+        if again is not None:
+            self.dispatch_later(*key, again)
+
+    def _ended(self, key: StageKey, _task: asyncio.Task[None]) -> None:
+        # A callback of the task, since one that is cancelled before its first step never runs a line of its own.
+        self._running.pop(key, None)
+        self._fill()
 
     def cancel(self, job_id: str, stage: str) -> None:
         """Stop a running stage whose lease is gone."""

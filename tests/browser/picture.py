@@ -19,7 +19,8 @@ MOST_BYTES = 300_000
 def take_picture(out: Path) -> int:
     """Write the picture and return its size in bytes."""
     with GatewayProcess() as gateway, running_chromium() as browser:
-        page = LivePage(browser.new_context(viewport=DESKTOP, color_scheme="light", reduced_motion="reduce"), gateway.url)
+        context = browser.new_context(viewport=DESKTOP, color_scheme="light", reduced_motion="reduce")
+        page = LivePage(context, gateway.url)
         page.open()
         page.choose_sample("menu-text", "Japanese menu, 12 dishes")
         page.submit()

@@ -191,23 +191,26 @@ def test_a_log_restored_from_a_backup_resets_the_page_to_the_right_state(
     assert page.rows.all_inner_texts() == late.rows.all_inner_texts()
 
 
+# The last one here: the gateway goes on with the short retention.
 @pytest.mark.timeout(90)
-def test_a_page_that_comes_back_after_the_log_was_trimmed_has_the_right_state(open_page: OpenPage) -> None:
-    with GatewayProcess(settings={**QUICK_TO_RETURN, "LOG__RETENTION_SECONDS": "1"}) as gateway:
-        page, witness = open_page(gateway), open_page(gateway)
-        start_job(page)
-        page.drop()
-        witness.open(page.address)
-        witness.expect_proven()
-        time.sleep(1.1)
-        gateway.restart()
-        wait_until(lambda: query(gateway, "SELECT count(*) FROM event") == [(0,)], 20, "the log is trimmed")
-        page.resume()
-        late = open_page(gateway, page.address)
+def test_a_page_that_comes_back_after_the_log_was_trimmed_has_the_right_state(
+    mortal_gateway: GatewayProcess, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, witness = open_page(mortal_gateway), open_page(mortal_gateway)
+    start_job(page)
+    page.drop()
+    witness.open(page.address)
+    witness.expect_proven()
+    time.sleep(1.1)
+    monkeypatch.setitem(mortal_gateway.settings, "LOG__RETENTION_SECONDS", "1")
+    mortal_gateway.restart()
+    wait_until(lambda: query(mortal_gateway, "SELECT count(*) FROM event") == [(0,)], 20, "the log is trimmed")
+    page.resume()
+    late = open_page(mortal_gateway, page.address)
 
-        for back in (page, late):
-            back.expect_proven(whole_log=False)
-            back.expect_every_cell(CELLS, "value", "unknown")
-            assert back.rows.all_inner_texts() == witness.rows.all_inner_texts()
-        assert page.outcomes()[-1] == "reset"
-        assert late.outcomes() == ["new"]
+    for back in (page, late):
+        back.expect_proven(whole_log=False)
+        back.expect_every_cell(CELLS, "value", "unknown")
+        assert back.rows.all_inner_texts() == witness.rows.all_inner_texts()
+    assert page.outcomes()[-1] == "reset"
+    assert late.outcomes() == ["new"]

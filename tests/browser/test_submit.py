@@ -1,6 +1,6 @@
 """A person submits a job and watches it fill."""
 
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.conftest import OpenPage
 from tests.gateway_process import GatewayProcess
@@ -152,6 +152,30 @@ def test_an_empty_menu_text_and_an_empty_prompt_are_named(gateway: GatewayProces
     page.tab.locator("#submit").click()
     expect(page.tab.locator("[data-error-for=content]")).not_to_be_empty()
     expect(page.tab.locator("[data-error-for=title]")).to_be_hidden()
+
+
+def test_a_sample_that_comes_late_is_what_is_sent_but_never_replaces_what_was_typed(
+    gateway: GatewayProcess, open_page: OpenPage
+) -> None:
+    page = open_page(gateway)
+    held: list[Route] = []
+    page.tab.route("**/samples/spanish-menu.json", lambda route: held.append(route))
+    page.choose_sample("menu-text", "Spanish tapas, 8 dishes")
+    page.tab.locator("#submit").click()
+    expect(page.tab.locator("#submit")).to_be_disabled()
+    held.pop().continue_()
+    page.expect_proven()
+    expect(page.rows).to_have_count(8)
+
+    page.tab.locator("#new-job").click()
+    page.choose_sample("menu-text", "Izakaya menu, 20 dishes")
+    page.choose_sample("menu-text", "Spanish tapas, 8 dishes")
+    page.tab.locator("#text").fill("カツ丼 ¥1,080")
+    with page.tab.expect_response("**/samples/spanish-menu.json"):
+        held.pop().continue_()
+    page.submit()
+    page.expect_proven()
+    expect(page.rows).to_have_count(1)
 
 
 def test_a_job_that_the_token_does_not_open_is_said_not_to_exist(gateway: GatewayProcess, open_page: OpenPage) -> None:

@@ -82,6 +82,8 @@ WRONG_BODIES: tuple[tuple[str, Any, str], ...] = (
     ),
     ("no title", without(PROMPT, "title"), "title"),
     ("an empty title", {**PROMPT, "title": ""}, "title"),
+    ("a blank title", {**PROMPT, "title": " \n"}, "title"),
+    ("a blank content", {**PROMPT, "content": "\t\n "}, "content"),
     ("a title of 256 characters", {**PROMPT, "title": "x" * 256}, "title"),
     ("no content", without(PROMPT, "content"), "content"),
     ("an empty content", {**PROMPT, "content": ""}, "content"),
@@ -91,6 +93,13 @@ WRONG_BODIES: tuple[tuple[str, Any, str], ...] = (
     ("an unknown assertion", case(assertions=[{"type": "smells", "value": "x"}]), "test_cases[0].assertions[0].type"),
     ("an assertion without a value", case(assertions=[{"type": "contains"}]), "test_cases[0].assertions[0].value"),
     ("variables that are a list", case(variables=[1]), "test_cases[0].variables"),
+    ("an integer of 65 bits", case(variables={"a": [2**64]}), "test_cases[0].variables.a[0]"),
+    ("an integer below 64 bits", case(variables={"a": -(2**63) - 1}), "test_cases[0].variables.a"),
+    (
+        "an assertion of 65 bits",
+        case(assertions=[{"type": "max_length", "value": 2**64}]),
+        "test_cases[0].assertions[0].value",
+    ),
     ("JSON of 33 levels", deep(33), "body"),
     *(
         (f"the {field} {tag!r}", {**MENU, field: tag}, field)
@@ -198,6 +207,7 @@ def test_every_limit_itself_is_allowed(gateway_on_each_database: GatewayProcess,
         {**PROMPT, "title": "x" * 255, "content": "y" * 100_000},
         {**PROMPT, "test_cases": [{"name": "x"}] * 50},
         deep(32),
+        case(variables={"a": [2**63 - 1, -(2**63), 1e300, -0.5, None, True, {"": ""}]}),
     )
     for body in (*menus, *prompts):
         events = client.submit(body).read_to_end()

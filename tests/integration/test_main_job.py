@@ -69,7 +69,7 @@ def test_a_job_fills_its_eight_stages_and_its_stream_tells_all_of_it(
 def test_a_snapshot_in_the_middle_and_what_follows_it_make_the_snapshot_at_the_end(
     slow_gateway: GatewayProcess, client: Client
 ) -> None:
-    job = client.submit(menu_of(30))
+    job = client.submit(menu_of(80))
     with job.stream() as stream:
         stream.read_until(lambda frame: frame.event == "item.updated")
         early = job.snapshot()

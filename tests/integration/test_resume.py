@@ -158,7 +158,7 @@ def test_a_position_ahead_of_the_log_starts_again_from_a_snapshot(
 
 
 def test_a_reset_in_a_running_job_goes_on_live_after_the_snapshot(slow_gateway: GatewayProcess, client: Client) -> None:
-    job = client.submit(menu_of(30))
+    job = client.submit(menu_of(80))
     with job.stream() as running:
         running.read_until(lambda frame: frame.event == "item.updated")
     with job.stream(f"{job.epoch}.99999") as stream:

@@ -117,7 +117,7 @@ def test_a_jobs_heartbeat_names_the_last_event_of_the_job_and_not_of_the_session
 def test_from_snapshot_gives_the_picture_and_then_only_what_follows(
     slow_gateway: GatewayProcess, client: Client
 ) -> None:
-    job = client.submit(menu_of(20))
+    job = client.submit(menu_of(80))
     with job.stream() as running:
         running.read_until(lambda frame: frame.event == "item.updated")
     with job.stream(params={"from": "snapshot"}) as stream:

@@ -1,0 +1,37 @@
+"""Every contract test gets a migrated database of its own, once for each of the databases that the product speaks."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.settings import DatabaseSettings
+from tests.database import Store, copy_sqlite, make_postgres_template, make_sqlite_template
+from tests.servers import PostgresServer
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_sqlite_template(tmp_path_factory.mktemp("sqlite"))
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: PostgresServer) -> str:
+    return make_postgres_template(postgres_server)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DatabaseSettings]:
+    if request.param == "sqlite":
+        yield copy_sqlite(request.getfixturevalue("sqlite_template"), tmp_path)
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    url = server.create_database(template=request.getfixturevalue("postgres_template"))
+    yield DatabaseSettings(url=url)
+    server.drop_database(url)
+
+
+@pytest.fixture
+async def store(database_settings: DatabaseSettings) -> AsyncIterator[Store]:
+    async with Store(database_settings) as store:
+        yield store

@@ -1,0 +1,197 @@
+"""The hub: one channel for each session with browsers, joined once, kept warm, replaced when it is lost."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+import gateway.streaming.hub
+from gateway.streaming.cursor import Cursor
+from gateway.streaming.hub import Hub
+from infra.bus.memory import MemoryBus
+from infra.database.log import EventLog
+from infra.database.models import Session
+from infra.errors import DatabaseUnavailable, NotFound
+from infra.settings import SseSettings
+from infra.tasks import Supervisor
+from pipeline.submission import NewJob, Submit
+from tests.database import Store, copy_sqlite, make_sqlite_template
+from tests.unit.streaming.wire import dispatch
+
+JOB = NewJob("menu", None, None, "en", ({"name": "親子丼", "input_price": None, "input_category": None},))
+
+
+class House:
+    """A store, a bus and a hub, wired as the composition root wires them."""
+
+    def __init__(self, store: Store, bus: MemoryBus) -> None:
+        self.store = store
+        self.bus = bus
+        self.supervisor = Supervisor(store.metrics)
+        self.hub = Hub(bus, EventLog(store.database), SseSettings(), self.supervisor, store.metrics)
+
+    async def submit(self, session_id: str | None = None) -> str:
+        accepted = await self.store.committer.commit(Submit(JOB, session_id, None, 3))
+        assert accepted.state is not None
+        return accepted.state.session_id
+
+    def metric(self, name: str, **labels: str) -> float:
+        return self.store.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    bus = MemoryBus()
+    async with Store(copy_sqlite(make_sqlite_template(tmp_path), tmp_path), bus.publish) as store:
+        house = House(store, bus)
+        await house.hub.start()
+        yield house
+        await house.hub.close()
+        await house.supervisor.stop()
+
+
+async def wait_for(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def test_a_commit_reaches_an_open_channel_at_once(house: House) -> None:
+    session_id = await house.submit()
+    async with house.hub.open(session_id) as channel:
+        cursor = Cursor(channel, channel.head)
+        await house.submit(session_id)
+        batch = await cursor.advance()
+        assert batch is not None
+        assert [event.name for event in dispatch(batch.frames)] == ["job.accepted"]
+        assert batch.committed_at_us > 0
+
+
+async def test_browsers_that_come_together_share_one_channel(house: House) -> None:
+    session_id = await house.submit()
+    async with AsyncExitStack() as stack:
+        opened = await asyncio.gather(
+            *(stack.enter_async_context(house.hub.open(session_id)) for _ in range(20))
+        )
+        assert len({id(channel) for channel in opened}) == 1
+        assert house.metric("stagecast_channels") == 1
+
+
+async def test_a_commit_while_the_channel_joins_is_not_lost(house: House) -> None:
+    session_id = await house.submit()
+    for _ in range(10):
+
+        async def look() -> list[str]:
+            async with house.hub.open(session_id) as channel:
+                await asyncio.sleep(0.01)
+                batch = await Cursor(channel, 0).advance()
+                assert batch is not None
+                return [event.name for event in dispatch(batch.frames)]
+
+        seen, _ = await asyncio.gather(look(), house.submit(session_id))
+        assert len(seen) == house.metric("stagecast_events_committed_total")
+        await house.hub.close()
+    assert house.metric("stagecast_gap_repairs_total", cause="sweep") == 0, "it waited for the channel"
+
+
+async def test_an_unknown_session_is_not_found_and_leaves_nothing(house: House) -> None:
+    with pytest.raises(NotFound):
+        async with house.hub.open("x" * 26):
+            pytest.fail("there is no such session")
+    assert house.metric("stagecast_channels") == 0
+
+
+async def test_the_next_browser_tries_again_after_a_failed_join(house: House, tmp_path: Path) -> None:
+    session_id = await house.submit()
+    file = tmp_path / "stagecast.db"
+    await house.store.database.close()
+    hidden = [(path, path.with_suffix(path.suffix + ".away")) for path in tmp_path.glob("stagecast.db*")]
+    for path, away in hidden:
+        path.rename(away)
+    file.mkdir()  # or SQLite would make an empty database here
+    with pytest.raises(DatabaseUnavailable):
+        async with house.hub.open(session_id):
+            pytest.fail("the database is away")
+    file.rmdir()
+    for path, away in hidden:
+        away.rename(path)
+    async with house.hub.open(session_id) as channel:
+        assert channel.head == 1
+
+
+async def test_a_browser_that_leaves_while_joining_does_not_take_the_channel_from_the_next(house: House) -> None:
+    session_id = await house.submit()
+
+    async def visit() -> int:
+        async with house.hub.open(session_id) as channel:
+            return channel.head
+
+    first, second = asyncio.create_task(visit()), asyncio.create_task(visit())
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second == 1
+
+
+async def test_a_reconnect_finds_the_ring_warm(house: House) -> None:
+    session_id = await house.submit()
+    async with house.hub.open(session_id) as before:
+        pass
+    async with house.hub.open(session_id) as after:
+        assert after is before
+
+
+async def test_a_session_without_browsers_is_let_go(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway.streaming.hub, "LINGER_SECONDS", 0.0)
+    session_id = await house.submit()
+    async with house.hub.open(session_id) as before:
+        house.hub.gap_possible()
+        await asyncio.sleep(0.05)
+        assert house.metric("stagecast_channels") == 1, "somebody reads it"
+    house.hub.gap_possible()
+    await wait_for(lambda: house.metric("stagecast_channels") == 0)
+    async with house.hub.open(session_id) as after:
+        assert after is not before
+        cursor = Cursor(after, after.head)
+        await house.submit(session_id)
+        assert await cursor.advance() is not None, "the new channel is subscribed"
+
+
+async def test_whoever_comes_after_a_change_of_epoch_gets_a_true_channel(house: House) -> None:
+    session_id = await house.submit()
+    async with house.hub.open(session_id) as before:
+        async with house.store.database.write() as connection:
+            await connection.execute(update(Session).values(epoch="newepoch"))
+        house.hub.gap_possible()
+        await wait_for(lambda: before.lost)
+        async with house.hub.open(session_id) as after:
+            assert after.epoch == "newepoch"
+            assert house.metric("stagecast_channels") == 1
+            cursor = Cursor(after, after.head)
+            await house.submit(session_id)
+            assert await cursor.advance() is not None
+
+
+async def test_a_sweep_heals_every_session_that_missed_its_last_message(house: House) -> None:
+    sessions = [await house.submit() for _ in range(3)]
+    async with AsyncExitStack() as stack:
+        channels = [await stack.enter_async_context(house.hub.open(one)) for one in sessions]
+        for session_id in sessions:
+            await house.bus.unsubscribe(session_id)
+            await house.submit(session_id)
+        assert [channel.head for channel in channels] == [1, 1, 1]
+        house.hub.gap_possible()
+        await wait_for(lambda: all(channel.head == 2 for channel in channels))
+    assert house.metric("stagecast_gap_repairs_total", cause="sweep") == 3
+
+
+async def test_draining_wakes_everyone(house: House) -> None:
+    session_id = await house.submit()
+    async with house.hub.open(session_id) as channel:
+        woken = asyncio.Event()
+        channel.readers.add(woken.set)
+        house.hub.drain()
+        assert woken.is_set()
+        assert house.hub.draining
