@@ -1,13 +1,23 @@
 """Every contract test gets a migrated database of its own, once for each of the databases that the product speaks."""
 
+import logging
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from infra.settings import DatabaseSettings
 from tests.database import Store, copy_sqlite, make_postgres_template, make_sqlite_template
 from tests.servers import PostgresServer
+
+
+@pytest.fixture(autouse=True, scope="package")
+def _quiet_logs() -> Iterator[None]:
+    """What goes wrong here goes wrong on purpose; drawing its traceback takes longer than the test."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

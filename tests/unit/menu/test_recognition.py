@@ -112,8 +112,9 @@ def test_longer_matches_win_over_the_words_inside_them(lexicon: Lexicon) -> None
     ("heading", "english"),
     [
         ("丼物", "Rice bowls"),
-        ("お飲み物", "Soft drinks"),
-        ("Primi", "Pasta"),
+        ("お飲み物", "Drinks"),
+        ("Primi", "First courses"),
+        ("PLATOS", "Main courses"),
         ("お造り", "Sashimi"),
         ("凉菜", "Appetizers"),
     ],
