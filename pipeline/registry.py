@@ -1,7 +1,5 @@
 """The two kinds of job: their stages in order, and the table that holds their rows."""
 
-from typing import Any
-
 import msgspec
 
 from infra.providers.base import Kind
@@ -27,9 +25,3 @@ KINDS: dict[str, JobKind] = {
     "menu": JobKind("menu", "menu_item", {stage.name: stage for stage in MENU_STAGES}),
     "prompt": JobKind("prompt", "prompt", {stage.name: stage for stage in PROMPT_STAGES}),
 }
-
-
-def error_body(error: BaseException) -> dict[str, Any]:
-    """How an error stands in a row and in an event: its class in snake case, and its message without a stack."""
-    name = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in type(error).__name__).lstrip("_")
-    return {"type": name, "message": str(error)[:500] or name.replace("_", " ")}

@@ -16,7 +16,6 @@ from infra.settings import Settings
 from infra.telemetry.metrics import Metrics
 from pipeline.inputs import Inputs, StageInput
 from pipeline.recorder import Recorder
-from pipeline.registry import error_body
 from pipeline.transitions import Claim, GiveUp, Lease, Release
 
 LONGEST_RETRY_DELAY_SECONDS = 60.0
@@ -167,7 +166,7 @@ class Runner:
             raise AttemptFailed(failure, retryable)
 
     async def _give_up(self, lease: Lease, failed: AttemptFailed) -> float | None:
-        change = GiveUp(lease, error_body(failed.error), failed.retryable, self._delay_ms(lease.attempt))
+        change = GiveUp(lease, _error_body(failed.error), failed.retryable, self._delay_ms(lease.attempt))
         delay_ms = await self._committer.commit(change)
         return None if delay_ms is None else delay_ms / 1000
 
@@ -199,3 +198,9 @@ class Runner:
             for token, lease in held.items():
                 if token not in kept and token in self._held:
                     cancel(lease.job_id, lease.stage)
+
+
+def _error_body(error: BaseException) -> dict[str, str]:
+    """How an error stands in a row and in an event: its class in snake case, and its message without a stack."""
+    name = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in type(error).__name__).lstrip("_")
+    return {"type": name, "message": str(error)[:500] or name.replace("_", " ")}

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import and_, or_, select, text, update
 
 from infra.database.engine import Database, unavailable_as_error
-from infra.database.models import STAGE
+from infra.database.models import LIVE_STAGES, STAGE
 from infra.database.status import StageStatus
 
 
@@ -35,8 +35,7 @@ class Leases:
             and_(STAGE.c.status == StageStatus.RETRY_WAIT, STAGE.c.retry_at <= now),
             and_(STAGE.c.status == StageStatus.RUNNING, STAGE.c.lease_until <= now),
         )
-        # Named literally, so that the partial index over live rows can serve it.
-        live = STAGE.c.status.in_((StageStatus.QUEUED, StageStatus.RUNNING, StageStatus.RETRY_WAIT))
+        live = text(LIVE_STAGES)
         statement = select(STAGE.c.job_id, STAGE.c.name).where(live, waiting).order_by(STAGE.c.updated_at).limit(limit)
         async with self._database.read() as connection:
             return [(row.job_id, row.name) for row in await connection.execute(statement)]

@@ -184,8 +184,8 @@ def upgrade() -> None:
             "ix_stage_active",
             ["status", "updated_at"],
             unique=False,
-            sqlite_where=sa.text("status IN ('queued', 'running', 'retry_wait')"),
-            postgresql_where=sa.text("status IN ('queued', 'running', 'retry_wait')"),
+            sqlite_where=sa.text("status IN ('queued', 'retry_wait', 'running')"),
+            postgresql_where=sa.text("status IN ('queued', 'retry_wait', 'running')"),
         )
 
     op.create_table(
@@ -230,8 +230,8 @@ def downgrade() -> None:
     with op.batch_alter_table("stage", schema=None) as batch_op:
         batch_op.drop_index(
             "ix_stage_active",
-            sqlite_where=sa.text("status IN ('queued', 'running', 'retry_wait')"),
-            postgresql_where=sa.text("status IN ('queued', 'running', 'retry_wait')"),
+            sqlite_where=sa.text("status IN ('queued', 'retry_wait', 'running')"),
+            postgresql_where=sa.text("status IN ('queued', 'retry_wait', 'running')"),
         )
 
     op.drop_table("stage")

@@ -44,6 +44,7 @@ class Relay:
             if self._reached_server is not None and b"COMMIT" in data:
                 reached, self._reached_server, self.broken = self._reached_server, None, True
                 back.cancel()  # the answer will not arrive
+                await asyncio.gather(back, return_exceptions=True)
                 if reached:
                     server_writer.write(data)
                     await server_writer.drain()
