@@ -50,7 +50,7 @@ def _migrate(settings: DatabaseSettings) -> None:
 
 
 class Store:
-    """What one process has of the database: connections, and a committer that runs. `published` is what it announced."""
+    """What one process has of the database: connections and a running committer. `published` is what it announced."""
 
     def __init__(self, settings: DatabaseSettings, publish: Callable[[Sequence[Message]], None] | None = None) -> None:
         self.database = Database(settings)

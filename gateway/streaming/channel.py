@@ -17,6 +17,7 @@ from infra.bus.base import Entry, Message
 from infra.database.log import LogPage, LogPosition
 
 PAGE_EVENTS = 500
+MOST_SHARED_BATCHES = 64
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -161,6 +162,8 @@ class Channel:
         key = (after, job_id)
         batch = self._joined.get(key)
         if batch is None:
+            if len(self._joined) >= MOST_SHARED_BATCHES:
+                self._joined.clear()  # many stragglers, each at a place of its own: sharing saves nothing then
             newest = [self._ring[index] for index in range(len(self._ring) - (self.head - after), len(self._ring))]
             kept = [one for one in newest if job_id is None or one.job_id == job_id]
             batch = self._joined[key] = Batch(

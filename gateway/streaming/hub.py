@@ -13,7 +13,7 @@ import structlog
 
 from gateway.streaming.channel import Channel
 from infra.bus.base import Bus, Message
-from infra.database.log import EventLog
+from infra.database.log import EventLog, LogPage
 from infra.errors import DatabaseUnavailable, NotFound
 from infra.settings import SseSettings
 from infra.tasks import Supervisor
@@ -100,7 +100,7 @@ class Hub:
         except BaseException:
             await self._bus.unsubscribe(session_id)
             raise
-        channel = Channel(session_id, position, self._log, self._settings.ring_events, self._count_repair)
+        channel = Channel(session_id, position, self, self._settings.ring_events, self._count_repair)
         slot = self._slots[session_id]
         slot.channel = channel
         self._metrics.channels.inc()
@@ -108,6 +108,11 @@ class Hub:
             channel.receive(message)
         slot.early.clear()
         return channel
+
+    async def page(self, session_id: str, after: int, limit: int, job_id: str | None = None) -> LogPage | None:
+        """For the channels: a page of the log, counted."""
+        self._metrics.log_reads.inc()
+        return await self._log.page(session_id, after, limit, job_id)
 
     def receive(self, message: Message) -> None:
         """From the bus. Messages that arrive while the head is being read wait for the channel."""

@@ -161,6 +161,8 @@ class Committer:
                     status = await connection.scalar(
                         text("SELECT pg_xact_status(CAST(CAST(:id AS text) AS xid8))"), {"id": transaction_id}
                     )
+                if status == "in progress":  # the server has not noticed the break, and may commit yet
+                    raise DatabaseUnavailable
                 return bool(status == "committed")
         raise AssertionError("unreachable: the last try returns or raises")
 

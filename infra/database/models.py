@@ -29,7 +29,7 @@ Id = String(26)
 
 # A partial index serves a query only if its condition stands there word by word: bound values prove nothing to SQLite.
 LIVE_STAGES = "status IN ('queued', 'retry_wait', 'running')"
-assert LIVE_STAGES == f"status IN {tuple(sorted(str(status) for status in STAGE_ACTIVE))}"
+assert f"status IN {tuple(sorted(str(status) for status in STAGE_ACTIVE))}" == LIVE_STAGES
 
 
 def _one_of(column: str, values: type[StrEnum]) -> CheckConstraint:

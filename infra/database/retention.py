@@ -47,6 +47,9 @@ class Retention:
                 locked = due.order_by(SESSION.c.id).limit(SESSIONS_AT_ONCE).with_for_update(key_share=True)
                 ids = list(await connection.scalars(locked))
                 if ids:
+                    # Again, now that nobody else can append: a job may have come while we waited for its session.
+                    ids = list(await connection.scalars(due.where(SESSION.c.id.in_(ids))))
+                if ids:
                     await connection.execute(delete(EVENT).where(EVENT.c.session_id.in_(ids)))
                     await connection.execute(
                         update(SESSION).where(SESSION.c.id.in_(ids)).values(trimmed=SESSION.c.head)

@@ -16,6 +16,7 @@ from infra.bus.redis import MOST_QUEUED_MESSAGES, RedisBus
 from infra.tasks import Supervisor
 from infra.telemetry.metrics import Metrics
 from tests.servers import RedisServer
+from tests.waiting import wait_for
 
 SESSION, OTHER, JOB = "s" * 26, "o" * 26, "j" * 26
 NOTICE_SECONDS = 5.0
@@ -52,9 +53,7 @@ async def wired(make: Callable[[Supervisor, Metrics], Bus]) -> AsyncIterator[Wir
     supervisor = Supervisor(metrics)
     one = Wired(make(supervisor, metrics), metrics)
     await one.bus.start(one.listener)
-    async with asyncio.timeout(5):
-        while not await one.bus.ping():
-            await asyncio.sleep(0.01)
+    await wait_for(one.bus.ping)
     try:
         yield one
     finally:
@@ -88,12 +87,6 @@ def own_redis() -> Iterator[RedisServer]:
 
 def message(seq: int, data: bytes = b"{}", session_id: str = SESSION, count: int = 1) -> Message:
     return Message(session_id, "epoch000", seq, tuple(Entry(JOB, "item.updated", data) for _ in range(count)), seq * 7)
-
-
-async def wait_for(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def test_messages_arrive_whole_and_in_order(one: Wired) -> None:
@@ -142,7 +135,9 @@ async def test_many_sessions_subscribe_at_once(one: Wired) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", bytes(range(256)), b"\r\n\r\n$5\r\nhello\r\n" * 9, b"x" * 3_000_000], ids=["empty", "all", "resp", "3 MB"]
+    "data",
+    [b"", bytes(range(256)), b"\r\n\r\n$5\r\nhello\r\n" * 9, b"x" * 3_000_000],
+    ids=["empty", "all", "resp", "3 MB"],
 )
 async def test_any_bytes_arrive_as_they_are(one: Wired, data: bytes) -> None:
     await one.bus.subscribe(SESSION)
@@ -221,7 +216,7 @@ async def test_a_bus_survives_the_end_of_redis_and_says_that_there_may_be_a_gap(
             own_redis.stop()
         else:
             own_redis.kill()
-        await wait_for(lambda: not one.bus._pubsub)  # type: ignore[attr-defined]
+        await wait_for(lambda: one.bus._pubsub is None)  # type: ignore[attr-defined]
         assert not await one.bus.ping()
         began = time.perf_counter()
         one.bus.publish([message(seq) for seq in range(1, 11)])
@@ -244,7 +239,7 @@ async def test_a_frozen_redis_is_noticed_within_five_seconds(own_redis: RedisSer
         began = time.perf_counter()
         one.bus.publish([message(1)])
         assert time.perf_counter() - began < 0.5
-        await wait_for(lambda: not one.bus._pubsub, NOTICE_SECONDS)  # type: ignore[attr-defined]
+        await wait_for(lambda: one.bus._pubsub is None, NOTICE_SECONDS)  # type: ignore[attr-defined]
         assert not await one.bus.ping()
         await one.bus.subscribe(OTHER)
         own_redis.resume()

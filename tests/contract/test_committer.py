@@ -20,6 +20,7 @@ from pipeline.transitions import Cancel, Claim, GiveUp, Lease, Record, Release
 from tests.contract.jobs import LEASE_MS, answer, claim, item_ids, results, submit
 from tests.contract.relay import Relay
 from tests.database import Store
+from tests.waiting import wait_for
 
 STAGES = ("translation", "category", "description", "allergens", "ingredients", "image_search", "image", "price")
 
@@ -328,9 +329,7 @@ async def test_a_deadlock_is_tried_again(store: Store) -> None:
     await other.execute("BEGIN")
     await other.execute("SELECT * FROM session WHERE id = $1 FOR UPDATE", job.session_id)
     writing = asyncio.create_task(claim(store.committer, job.id))
-    async with asyncio.timeout(10):
-        while not await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-            await asyncio.sleep(0.01)
+    await wait_for(lambda: other.fetchval("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted"), 10)
     await other.execute("SELECT * FROM job WHERE id = $1 FOR UPDATE", job.id)
     await other.execute("COMMIT")
     await other.close()
@@ -357,9 +356,7 @@ async def test_a_connection_that_breaks_at_commit_writes_exactly_once(
             done = select(Stage.done).where(Stage.job_id == job.id, Stage.name == "translation")
             assert await connection.scalar(done) == 2
         head = await check_log(store, job.session_id)
-        announced = [
-            seq for one in store.published for seq in range(one.first_seq, one.first_seq + len(one.entries))
-        ]
+        announced = [seq for one in store.published for seq in range(one.first_seq, one.first_seq + len(one.entries))]
         assert announced == list(range(1, head + 1)), "and is announced once"
 
 

@@ -1,4 +1,4 @@
-"""The session-scoped repository on SQLite and PostgreSQL: rows are saved, read and updated whole, in their session only."""
+"""The session-scoped repository on SQLite and PostgreSQL: saved, read and updated whole, in one session only."""
 
 import asyncio
 import time

@@ -12,7 +12,7 @@ from tests.log_rules import check_ids, check_job
 from tests.servers import PostgresServer
 from tests.streams import Frame
 
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 30.0
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_without_its_database_the_gateway_says_so_and_goes_on_when_it_is_back(
     with Client(gateway.url) as client:
         idle = client.submit(MENU)
         wait_for_end(idle)  # by polling: the gateway has no channel of this session
-        job = client.submit(menu_of(60))
+        job = client.submit(menu_of(150))
         with job.stream() as stream:
             stream.read_until(lambda frame: frame.event == "item.updated")
             own_postgres.stop()

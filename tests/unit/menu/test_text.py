@@ -1,6 +1,5 @@
 """A menu as text becomes dishes with prices under their headings."""
 
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

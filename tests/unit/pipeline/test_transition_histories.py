@@ -18,7 +18,7 @@ from infra.database.draft import Change, Draft, Loaded
 from infra.database.engine import Encoded
 from infra.database.state import JobState, StageState
 from infra.database.status import JOB_TERMINAL, STAGE_ACTIVE, JobStatus, StageStatus
-from infra.errors import Conflict, JobFinished, LeaseLost, NotClaimable, NotFound, StageNotFailed, StagecastError
+from infra.errors import Conflict, JobFinished, LeaseLost, NotClaimable, NotFound, StagecastError, StageNotFailed
 from pipeline.registry import KINDS
 from pipeline.submission import NewJob, Submit
 from pipeline.transitions import Cancel, Claim, GiveUp, Lease, Record, Release, Result, Retry
@@ -67,12 +67,13 @@ class JobHistories(RuleBasedStateMachine):
             outcome = change.decide(draft)
         except StagecastError as error:
             assert self.loaded == before, "a refused change left a trace"
-            assert not (draft.events or draft.inserts or draft.updates or draft.row_steps or draft.touched)
+            drafted = (draft.events, draft.inserts, draft.updates, draft.row_steps, draft.touched)
+            assert not any(drafted), "a refused change wrote to its draft"
             return error
         touched = {id(state) for state in draft.touched}
-        assert all(
-            id(self.job.stages[name]) in touched for name in self.job.stages if self._changed(before, name)
-        ), "a changed stage would not be written"
+        assert all(id(self.job.stages[name]) in touched for name in self.job.stages if self._changed(before, name)), (
+            "a changed stage would not be written"
+        )
         old = before.jobs[self.job.id]
         if [getattr(old, name) for name in JOB_COLUMNS] != [getattr(self.job, name) for name in JOB_COLUMNS]:
             assert id(self.job) in touched, "a changed job would not be written"

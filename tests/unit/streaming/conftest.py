@@ -1,4 +1,4 @@
-"""Random histories make thousands of repairs fail on purpose; their log lines would bury the one failure that counts."""
+"""Random histories make thousands of repairs fail on purpose; their log lines would bury the one that counts."""
 
 import logging
 from collections.abc import Iterator

@@ -16,7 +16,7 @@ from tests.unit.streaming.wire import dispatch
 JOB = "j" * 26
 # What breaks lines somewhere: in SSE (CR, LF), in JavaScript (U+2028), in Python's splitlines (all of them).
 LINE_BREAKS = "\r\n\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
-TEXT = st.text(st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from(LINE_BREAKS + ":\\\"\0﷐")))
+TEXT = st.text(st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from(LINE_BREAKS + ':\\"\0﷐')))
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
@@ -72,16 +72,20 @@ def test_a_position_comes_back_from_its_text(epoch: str, seq: int) -> None:
 def test_a_position_is_parsed_exactly_or_refused_by_name(text: str) -> None:
     try:
         position = parse_position(text, "last_event_id")
-    except InvalidInput as error:
-        assert error.field == "last_event_id"
+    except InvalidInput:
+        with pytest.raises(InvalidInput) as refused:
+            parse_position(text, "last_event_id")
+        assert refused.value.field == "last_event_id"
     else:
         assert str(position) == text
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "abcd0123", "abcd0123.", ".1", "abcd0123.-1", "abcd0123.01", "abcd0123.1 ", " abcd0123.1", "ABCD0123.1"]
-    + ["abcd012.1", "abcd01234.1", "abcd0123.1\n", "abcd0123.١", "abcd0123.1.2", "abcd0123." + "9" * 19],
+    [
+        *("", "abcd0123", "abcd0123.", ".1", "abcd0123.-1", "abcd0123.01", "abcd0123.1 ", " abcd0123.1", "ABCD0123.1"),
+        *("abcd012.1", "abcd01234.1", "abcd0123.1\n", "abcd0123.١", "abcd0123.1.2", "abcd0123." + "9" * 19),
+    ],
 )
 def test_a_position_that_only_resembles_one_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput):

@@ -1,7 +1,7 @@
 """The hub: one channel for each session with browsers, joined once, kept warm, replaced when it is lost."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from infra.tasks import Supervisor
 from pipeline.submission import NewJob, Submit
 from tests.database import Store, copy_sqlite, make_sqlite_template
 from tests.unit.streaming.wire import dispatch
+from tests.waiting import wait_for
 
 JOB = NewJob("menu", None, None, "en", ({"name": "親子丼", "input_price": None, "input_category": None},))
 
@@ -53,12 +54,6 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
         await house.supervisor.stop()
 
 
-async def wait_for(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
 async def test_a_commit_reaches_an_open_channel_at_once(house: House) -> None:
     session_id = await house.submit()
     async with house.hub.open(session_id) as channel:
@@ -73,9 +68,7 @@ async def test_a_commit_reaches_an_open_channel_at_once(house: House) -> None:
 async def test_browsers_that_come_together_share_one_channel(house: House) -> None:
     session_id = await house.submit()
     async with AsyncExitStack() as stack:
-        opened = await asyncio.gather(
-            *(stack.enter_async_context(house.hub.open(session_id)) for _ in range(20))
-        )
+        opened = await asyncio.gather(*(stack.enter_async_context(house.hub.open(session_id)) for _ in range(20)))
         assert len({id(channel) for channel in opened}) == 1
         assert house.metric("stagecast_channels") == 1
 
@@ -106,18 +99,15 @@ async def test_an_unknown_session_is_not_found_and_leaves_nothing(house: House) 
 
 async def test_the_next_browser_tries_again_after_a_failed_join(house: House, tmp_path: Path) -> None:
     session_id = await house.submit()
-    file = tmp_path / "stagecast.db"
-    await house.store.database.close()
-    hidden = [(path, path.with_suffix(path.suffix + ".away")) for path in tmp_path.glob("stagecast.db*")]
-    for path, away in hidden:
-        path.rename(away)
+    await house.store.database.close()  # with its last connection SQLite folds the WAL into the file
+    file, away = tmp_path / "stagecast.db", tmp_path / "away.db"
+    file.rename(away)
     file.mkdir()  # or SQLite would make an empty database here
     with pytest.raises(DatabaseUnavailable):
         async with house.hub.open(session_id):
             pytest.fail("the database is away")
     file.rmdir()
-    for path, away in hidden:
-        away.rename(path)
+    away.rename(file)
     async with house.hub.open(session_id) as channel:
         assert channel.head == 1
 

@@ -1,8 +1,8 @@
 """Random histories of whole streams: real jobs in a real SQLite file, a bus that loses, repeats and reorders, browsers
 that come, leave and resume, retention that trims, and backups that change the epoch.
 
-Hub, channel, cursor, opener, log, snapshots and committer are the product's; the bus is a third one of our own, as bad as
-its contract allows. Every browser that follows the rules of the protocol ends with all events, in order, once.
+Hub, channel, cursor, opener, log, snapshots and committer are the product's; the bus is a third one of our own, as bad
+as its contract allows. Every browser that follows the rules of the protocol ends with all events, in order, once.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -226,7 +226,10 @@ class StreamHistories(RuleBasedStateMachine):
     def run(self, work: Any) -> Any:
         return self.loop.run_until_complete(work)
 
-    @initialize(ring=st.sampled_from([1, 3, 20]), pages=st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=4))
+    @initialize(
+        ring=st.sampled_from([1, 3, 20]),
+        pages=st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=4),
+    )
     def start(self, ring: int, pages: list[tuple[bool, bool]]) -> None:
         self.run(self._start(ring, pages))
 
@@ -314,10 +317,8 @@ class StreamHistories(RuleBasedStateMachine):
         job_id = self._job(job)
 
         async def ask() -> None:
-            try:
+            with suppress(JobFinished, StageNotFailed):
                 await self.store.committer.commit(Retry(job_id, stage, 2) if retry else Cancel(job_id))
-            except (JobFinished, StageNotFailed):
-                pass
 
         self.run(ask())
 
@@ -456,8 +457,8 @@ class StreamHistories(RuleBasedStateMachine):
             await self.store.__aexit__(None, None, None)
 
 
-def test_every_browser_ends_with_all_events_in_order_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_browser_ends_with_all_events_in_order_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(StreamHistories, "template", make_sqlite_template(tmp_path), raising=False)
-    run_state_machine_as_test(StreamHistories, settings=settings(max_examples=35, stateful_step_count=50, deadline=None))
+    run_state_machine_as_test(
+        StreamHistories, settings=settings(max_examples=35, stateful_step_count=50, deadline=None)
+    )

@@ -1,0 +1,16 @@
+"""Waiting inside an event loop for something that nobody signals."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+POLL_SECONDS = 0.005
+
+
+async def wait_for(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 5.0) -> None:
+    """Poll a condition, plain or awaitable, until it is true. Raises TimeoutError."""
+    async with asyncio.timeout(seconds):
+        while True:
+            found = condition()
+            if found if isinstance(found, bool) else await found:
+                return
+            await asyncio.sleep(POLL_SECONDS)
