@@ -6,6 +6,7 @@ import hmac
 
 from infra.database.engine import Database
 from infra.database.keyring import stored_secret
+from infra.ids import is_id
 from infra.settings import AccessSettings
 
 COOKIE_PREFIX = "stagecast_"
@@ -51,13 +52,14 @@ class Credentials:
         )
         self.cookies = _our_cookies(cookie_header)
 
-    def stale_cookies(self) -> list[str]:
-        """The names of the oldest of our cookies beyond the newest 15, to be expired when one is added."""
-        return sorted(self.cookies)[: max(0, len(self.cookies) - MOST_COOKIES + 1)]
+    def stale_cookies(self, session_id: str) -> list[str]:
+        """The names of our oldest cookies, to be expired so that with the one of this session no more than 16 stay."""
+        others = sorted(name for name in self.cookies if name != COOKIE_PREFIX + session_id)
+        return others[: max(0, len(others) - MOST_COOKIES + 1)]
 
 
 def _our_cookies(header: str | None) -> dict[str, str]:
     # By hand: the standard library's parser stops at the first cookie that it finds malformed, and cookies of other
     # applications on the same host (ports don't separate them) would hide ours.
     pairs = (part.strip().partition("=") for part in (header or "").split(";"))
-    return {name: value for name, _, value in pairs if name.startswith(COOKIE_PREFIX)}
+    return {name: value for name, _, value in pairs if is_id(name.removeprefix(COOKIE_PREFIX))}

@@ -10,11 +10,12 @@ from types import FrameType
 from typing import Any
 
 from litestar import Litestar, MediaType, Request, Response, get
-from litestar.datastructures import State
+from litestar.datastructures import MutableScopeHeaders, State
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
 from litestar.static_files import create_static_files_router
+from litestar.types import Message, Scope
 
 from gateway.api import health, jobs, sessions, streams
 from gateway.api.errors import EXCEPTION_HANDLERS
@@ -101,9 +102,17 @@ def create_app(settings: Settings | None = None) -> Litestar:
             use_handler_docstrings=True,
         ),
         request_max_body_size=MAX_BODY_BYTES,
-        response_headers=SECURITY_HEADERS,
+        before_send=[_secure],
         logging_config=None,
     )
+
+
+async def _secure(message: Message, _scope: Scope) -> None:
+    # Here, and not as the framework's response headers, because errors and streams must have them too.
+    if message["type"] == "http.response.start":
+        headers = MutableScopeHeaders.from_message(message)
+        for name, value in SECURITY_HEADERS.items():
+            headers.setdefault(name, value)
 
 
 def _services(state: State) -> Services:

@@ -1,7 +1,7 @@
 """The composition root: every part of a process, made once, started and stopped in order."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import structlog
@@ -82,34 +82,42 @@ async def running(settings: Settings) -> AsyncIterator[Services]:
     metrics = Metrics()
     supervisor = Supervisor(metrics)
     database = Database(settings.database)
+    closing = AsyncExitStack()
+    closing.push_async_callback(database.close)
     try:
         if not await schema_is_current(database):
             raise SchemaOutdated
         access = await Access.load(settings.access, database)
         provider = make_provider(settings)
         bus = make_bus(settings, supervisor, metrics)
+        closing.push_async_callback(bus.close)
         event_log, snapshots, leases = EventLog(database), Snapshots(database), Leases(database)
         committer = Committer(database, bus.publish, metrics)
+        closing.callback(committer.close)
+        closing.push_async_callback(supervisor.stop)
         runner = Runner(provider, Inputs(JobInputs(database)), committer, leases, settings, metrics)
         dispatcher = LocalDispatcher(runner.run, settings.processing.concurrency)
         jobs = Jobs(committer, snapshots, dispatcher, provider, settings.processing.max_attempts, metrics)
         hub = Hub(bus, event_log, settings.sse, supervisor, metrics)
         streams = StreamContext(hub, event_log, snapshots, settings.sse, metrics)
         reconciler = Reconciler(leases, dispatcher.dispatch)
+        closing.push_async_callback(hub.close)
+        closing.push_async_callback(dispatcher.stop)
+        closing.callback(hub.drain)
 
         supervisor.start("committer", committer.run)
         await hub.start()
         supervisor.start("leases", lambda: runner.keep_leases(dispatcher.cancel))
         supervisor.start("reconciler", reconciler.run)
         supervisor.start("retention", Retention(database, settings.log.retention_seconds).run)
-        log.info("started", provider=provider.name, bus=type(bus).__name__, database=database.url.get_backend_name())
+        log.info(
+            "started",
+            environment=settings.environment,
+            provider=provider.name,
+            bus=type(bus).__name__,
+            database=database.url.get_backend_name(),
+        )
         yield Services(settings, database, bus, event_log, snapshots, jobs, hub, streams, access, supervisor, metrics)
-        hub.drain()
-        await dispatcher.stop()
-        await hub.close()
-        await supervisor.stop()
-        await bus.close()
-        log.info("stopped")
     finally:
-        await supervisor.stop()
-        await database.close()
+        await closing.aclose()
+        log.info("stopped")

@@ -89,6 +89,12 @@ class DatabaseUnavailable(StagecastError):
     retryable = True
 
 
+class OutcomeUnknown(DatabaseUnavailable):
+    """The database broke off at the end: the request may have been kept; repeat it with the same Idempotency-Key."""
+
+    slug = "outcome-unknown"
+
+
 class Overloaded(StagecastError):
     """Too much work is waiting; try again in a moment."""
 

@@ -191,7 +191,8 @@ class Runner:
             if not held:
                 continue
             try:
-                kept = await self._leases.extend(list(held), self._lease_ms)
+                job_ids = {token: lease.job_id for token, lease in held.items()}
+                kept = await self._leases.extend(job_ids, self._lease_ms)
             except DatabaseUnavailable:
                 log.warning("leases_not_extended", count=len(held))
                 continue

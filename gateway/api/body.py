@@ -18,7 +18,8 @@ LINES_PER_DISH = 10
 LONG_BODY_BYTES = 20_000
 
 _DECODER = msgspec.json.Decoder(Submission)
-_STRINGS_AND_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"|([\[{])|[\]}]', re.DOTALL)
+# A string that never ends is one token, too: tried again from each of its quotes, 16 KB took 0.7 s and 1 MiB hours.
+_STRINGS_AND_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|([\[{])|[\]}]', re.DOTALL)
 _AT_PATH = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
 _NAMED_FIELD = re.compile(r"(?:unknown|required) field `(?P<name>[^`]*)`")
 
@@ -78,7 +79,7 @@ def _menu_rows(menu: SubmitMenu, max_items: int) -> tuple[dict[str, Any], ...]:
 
 def _check_line_count(text: str, max_items: int) -> None:
     # Parsing costs about 40 microseconds a line, whatever the line says: refuse what can't be a menu before that.
-    if text.count("\n") > LINES_PER_DISH * max_items:
+    if len(text.splitlines()) > LINES_PER_DISH * max_items:
         raise InvalidInput(f"A menu has at most {max_items} dishes; this text has too many lines.", field="text")
 
 

@@ -1,5 +1,6 @@
 """Health for probes and people, and the metrics."""
 
+import asyncio
 import time
 
 from litestar import MediaType, Response, get
@@ -9,6 +10,7 @@ from gateway.api.schemas import Component, Health
 from gateway.services import Services
 from infra.errors import DatabaseUnavailable
 
+DEADLINE_SECONDS = 2.0
 NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -52,9 +54,12 @@ async def metrics(services: NamedDependency[Services]) -> Response[bytes]:
 async def _database(services: Services) -> Component:
     began = time.perf_counter()
     try:
-        await services.database.ping()
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await services.database.ping()
     except DatabaseUnavailable as error:
         return Component("failing", detail=error.detail)
+    except TimeoutError:
+        return Component("failing", detail=f"The database did not answer within {DEADLINE_SECONDS:g} s.")
     return Component("ok", round((time.perf_counter() - began) * 1000, 2))
 
 

@@ -110,7 +110,8 @@ def _accepted(services: Services, request: AnyRequest, submitted: Submitted) -> 
     secure = request.url.scheme == "https"
     attributes: dict[str, Any] = {"path": "/v1", "httponly": True, "samesite": "strict", "secure": secure}
     lifetime = services.settings.log.retention_seconds
+    stale = credentials(request).stale_cookies(submitted.session_id)
     cookies = [Cookie(key=COOKIE_PREFIX + submitted.session_id, value=token, max_age=lifetime, **attributes)]
-    cookies += [Cookie(key=name, value="", max_age=0, **attributes) for name in credentials(request).stale_cookies()]
+    cookies += [Cookie(key=name, value="", max_age=0, **attributes) for name in stale]
     headers = {"Location": status_url, "Cache-Control": "no-store"}
     return Response(body, status_code=202, headers=headers, cookies=cookies)

@@ -23,6 +23,18 @@ class EpochChanged(Conflict):
     slug = "epoch-changed"
 
 
+class AheadOfHead(Conflict):
+    """The log does not have this number yet; start again from a snapshot."""
+
+    slug = "ahead-of-head"
+
+
+class BehindRetention(Conflict):
+    """What follows this position has been removed; start again from a snapshot."""
+
+    slug = "behind-retention"
+
+
 @get("/v1/sessions/{session_id:str}", summary="A session and its jobs", tags=["sessions"])
 async def show_session(
     request: AnyRequest, services: NamedDependency[Services], session_id: FromPath[str]
@@ -42,8 +54,11 @@ async def poll_events(
     session_id: FromPath[str],
     after: Annotated[str, QueryParameter(description="A sequence number or an event id")] = "0",
     limit: Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT)] = 100,
-) -> LogPageBody:
-    """Events after a position, at most `limit`. 409 when the position's epoch is over or its events were trimmed."""
+) -> Response[LogPageBody]:
+    """Events after a position, at most `limit`. 409 when what follows it is not (or no longer) in this log.
+
+    `after=0`, the default, begins with the first event that is kept.
+    """
     check_session(services, request, session_id)
     if after.isascii() and after.isdigit() and len(after) <= 18:
         epoch, seq = None, int(after)
@@ -56,10 +71,15 @@ async def poll_events(
     if page is None:
         raise NotFound
     log = page.position
-    if seq > log.head or (epoch is not None and (epoch != log.epoch or seq < log.trimmed)):
+    if epoch is not None and epoch != log.epoch:
         raise EpochChanged(field="after")
+    if seq > log.head:
+        raise AheadOfHead(field="after")
+    if seq < log.trimmed and (seq > 0 or epoch is not None):
+        raise BehindRetention(field="after")
     events = [
         LogEvent(str(Position(log.epoch, number)), entry.type, msgspec.Raw(entry.data)) for number, entry in page.events
     ]
     reached = page.events[-1][0] if page.events else max(seq, log.trimmed)
-    return LogPageBody(log.epoch, str(Position(log.epoch, log.head)), events, str(Position(log.epoch, reached)))
+    body = LogPageBody(log.epoch, str(Position(log.epoch, log.head)), events, str(Position(log.epoch, reached)))
+    return Response(body, headers={"Cache-Control": "no-store"})

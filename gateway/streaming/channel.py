@@ -18,6 +18,8 @@ from infra.database.log import LogPage, LogPosition
 
 PAGE_EVENTS = 500
 MOST_SHARED_BATCHES = 64
+# Events may have a megabyte each; what the ring lets go is read from the log.
+MOST_RING_BYTES = 4_194_304
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -71,6 +73,7 @@ class Channel:
         self._log = log_reader
         self._ring: deque[_Kept] = deque()
         self._ring_events = ring_events
+        self._ring_bytes = 0
         self._count_repair = count_repair
         self._joined: dict[tuple[int, str | None], Batch] = {}
         self._pages: dict[tuple[int, str | None], asyncio.Task[LogPage | None]] = {}
@@ -136,8 +139,11 @@ class Channel:
             self.head += 1
             frame = event_frame(self.epoch, self.head, entry)
             self._ring.append(_Kept(self.head, entry.job_id, TERMINAL_TYPES.get(entry.type), frame, committed_at_us))
-        while len(self._ring) > self._ring_events:
-            self.base = self._ring.popleft().seq
+            self._ring_bytes += len(frame)
+        while len(self._ring) > self._ring_events or (self._ring_bytes > MOST_RING_BYTES and len(self._ring) > 1):
+            oldest = self._ring.popleft()
+            self.base = oldest.seq
+            self._ring_bytes -= len(oldest.frame)
         self._joined.clear()
         self._wake()
 
@@ -145,6 +151,7 @@ class Channel:
         # Retention overtook the channel. Cursors before that number find out when they read the log.
         self.head = self.base = self.trimmed = trimmed
         self._ring.clear()
+        self._ring_bytes = 0
         self._joined.clear()
         self._wake()
 

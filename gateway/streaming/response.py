@@ -35,6 +35,7 @@ from infra.telemetry.metrics import Metrics
 
 log = structlog.stdlib.get_logger(__name__)
 
+SLICE_BYTES = 65_536
 HEADERS = {"Cache-Control": "no-store, no-transform", "Referrer-Policy": "no-referrer"}
 
 
@@ -178,9 +179,12 @@ class EventStream(EventSourceResponse):
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
 
     async def _write(self, send: Send, frames: bytes) -> None:
-        # The deadline ends a reader that takes nothing: send() suspends only above the transport's high-water mark.
-        async with asyncio.timeout(self.send_timeout):
-            await send({"type": "http.response.body", "body": frames, "more_body": True})
+        # The deadline ends a reader that takes nothing: send() suspends only above the transport's high-water mark. A
+        # slow one gets it anew for each slice, else a large snapshot could never reach it.
+        for start in range(0, len(frames), SLICE_BYTES):
+            async with asyncio.timeout(self.send_timeout):
+                body = frames[start : start + SLICE_BYTES]
+                await send({"type": "http.response.body", "body": body, "more_body": True})
 
     async def _finish(self, send: Send, frames: bytes) -> None:
         async with asyncio.timeout(self.send_timeout):

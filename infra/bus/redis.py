@@ -75,15 +75,20 @@ class RedisBus:
             batch = [await self._queue.get()]
             while len(batch) < MOST_IN_A_PIPELINE and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
-            pipeline = self._publisher.pipeline(transaction=False)
-            for message in batch:
-                pipeline.publish(self._channel(message.session_id), encode_message(message))
-            try:
-                await pipeline.execute()
-            except (RedisError, OSError) as error:
-                self._metrics.bus_dropped.inc(len(batch))
-                log.warning("bus_publish_failed", messages=len(batch), error=str(error)[:200])
+            if not await self._send(batch):
                 await asyncio.sleep(0.05)
+
+    async def _send(self, batch: Sequence[Message]) -> bool:
+        pipeline = self._publisher.pipeline(transaction=False)
+        for message in batch:
+            pipeline.publish(self._channel(message.session_id), encode_message(message))
+        try:
+            await pipeline.execute()
+        except (RedisError, OSError) as error:
+            self._metrics.bus_dropped.inc(len(batch))
+            log.warning("bus_publish_failed", messages=len(batch), error=str(error)[:200])
+            return False
+        return True
 
     async def subscribe(self, session_id: str) -> None:
         """Subscribe and wait for Redis to confirm, at most one second: the log covers what a dead link would miss."""
@@ -92,8 +97,8 @@ class RedisBus:
         if self._pubsub is None:
             return  # the next connection subscribes to all that is wanted
         try:
-            await self._pubsub.subscribe(channel)
             async with asyncio.timeout(SUBSCRIBE_WAIT_SECONDS):
+                await self._pubsub.subscribe(channel)
                 await confirmed.wait()
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("bus_subscribe_unconfirmed", error=str(error)[:200])
@@ -103,8 +108,9 @@ class RedisBus:
         self._confirmed.pop(channel, None)
         if self._pubsub is not None:
             try:
-                await self._pubsub.unsubscribe(channel)
-            except (RedisError, OSError) as error:
+                async with asyncio.timeout(SUBSCRIBE_WAIT_SECONDS):
+                    await self._pubsub.unsubscribe(channel)
+            except (RedisError, OSError, TimeoutError) as error:
                 log.warning("bus_unsubscribe_failed", error=str(error)[:200])
 
     async def _keep_receiving(self) -> None:
@@ -188,6 +194,8 @@ class RedisBus:
         return self._pubsub is not None
 
     async def close(self) -> None:
-        """Close both connections; the tasks are the supervisor's to stop."""
+        """Send what is still queued and close both connections; the tasks are the supervisor's to stop."""
+        if left := [self._queue.get_nowait() for _ in range(min(self._queue.qsize(), MOST_IN_A_PIPELINE))]:
+            await self._send(left)
         await self._publisher.aclose()
         await self._subscriber.aclose()

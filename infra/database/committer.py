@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
+    RetryError,
     retry_if_exception,
     stop_after_attempt,
     stop_after_delay,
@@ -27,7 +28,7 @@ from infra.bus.base import Message
 from infra.database.draft import Change
 from infra.database.engine import Database, is_transient
 from infra.database.transaction import Decided, apply
-from infra.errors import DatabaseUnavailable, Overloaded, StagecastError
+from infra.errors import DatabaseUnavailable, OutcomeUnknown, Overloaded, StagecastError
 from infra.telemetry.metrics import Metrics
 
 Outcome = TypeVar("Outcome")
@@ -49,7 +50,7 @@ class _Waiting:
 
 
 class Committer:
-    """The only writer of a process. `commit` is safe to call from any number of tasks."""
+    """Writes all the jobs, rows and events of a process. `commit` is safe to call from any number of tasks."""
 
     def __init__(self, database: Database, publish: Callable[[Sequence[Message]], None], metrics: Metrics) -> None:
         self._database = database
@@ -63,7 +64,7 @@ class Committer:
 
         Raises what `decide` raised, DuplicateRow or RowNotFound when its rows do not fit, DatabaseUnavailable when the
         transaction failed three times, Overloaded when 10,000 changes wait already. In every one of these cases nothing
-        of the change was written.
+        of the change was written. Only OutcomeUnknown leaves that open: the database broke off during the commit.
         """
         if len(self._waiting) >= MOST_WAITING:
             raise Overloaded
@@ -85,7 +86,14 @@ class Committer:
             finally:  # a cancelled or dying task leaves no waiter behind
                 for waiting in group:
                     if not waiting.future.done():
-                        waiting.future.set_exception(DatabaseUnavailable())
+                        waiting.future.set_exception(OutcomeUnknown())
+
+    def close(self) -> None:
+        """Refuse what still waits; call it when `run` has been stopped."""
+        while self._waiting:
+            waiting = self._waiting.popleft()
+            if not waiting.future.done():
+                waiting.future.set_exception(DatabaseUnavailable())
 
     async def _commit_group(self, group: Sequence[_Waiting]) -> None:
         began = time.perf_counter()
@@ -150,21 +158,24 @@ class Committer:
         return written
 
     async def _did_commit(self, transaction_id: str) -> bool:
-        """Ask the server. Raises DatabaseUnavailable when it can't say: then nobody may write the changes again."""
-        async for attempt in AsyncRetrying(
-            stop=stop_after_delay(LONGEST_DOUBT_SECONDS),
-            wait=wait_random_exponential(multiplier=0.1, max=2),
-            reraise=True,
-        ):
-            with attempt:
-                async with self._database.read() as connection:
-                    status = await connection.scalar(
-                        text("SELECT pg_xact_status(CAST(CAST(:id AS text) AS xid8))"), {"id": transaction_id}
-                    )
-                if status == "in progress":  # the server has not noticed the break, and may commit yet
-                    raise DatabaseUnavailable
-                return bool(status == "committed")
-        raise AssertionError("unreachable: the last try returns or raises")
+        """Ask the server. Raises OutcomeUnknown when it can't say: then nobody may write the changes again."""
+        asking = AsyncRetrying(
+            stop=stop_after_delay(LONGEST_DOUBT_SECONDS), wait=wait_random_exponential(multiplier=0.1, max=2)
+        )
+        try:
+            status: str = await asking(self._ask_status, transaction_id)
+        except RetryError as error:
+            raise OutcomeUnknown from error
+        return status == "committed"
+
+    async def _ask_status(self, transaction_id: str) -> str:
+        async with self._database.read() as connection:
+            status = await connection.scalar(
+                text("SELECT pg_xact_status(CAST(CAST(:id AS text) AS xid8))"), {"id": transaction_id}
+            )
+        if status == "in progress":  # the server has not noticed the break, and may commit yet
+            raise DatabaseUnavailable
+        return str(status)
 
     def _count_retry(self, state: RetryCallState) -> None:
         self._metrics.commit_retries.inc()

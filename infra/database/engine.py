@@ -93,9 +93,9 @@ class Database:
         return literal_column("(extract(epoch FROM clock_timestamp()) * 1000)::bigint", BigInteger)
 
     async def ping(self) -> None:
-        """Make one round trip. Raises DatabaseUnavailable."""
+        """Read something that is stored. Raises DatabaseUnavailable."""
         async with self.read() as connection:
-            await connection.execute(text("SELECT 1"))
+            await connection.execute(text("SELECT name FROM keyring LIMIT 1"))
 
     async def close(self) -> None:
         """Close every pooled connection."""
@@ -121,8 +121,11 @@ _TRANSIENT_SQLITE = ("locked", "busy", "unable to open", "disk i/o", "full")
 
 def is_transient(error: BaseException) -> bool:
     """Whether the same transaction may well succeed a moment later."""
-    if isinstance(error, OSError | PoolTimeout | InterfaceError):
+    if isinstance(error, OSError | PoolTimeout):
         return True
+    if isinstance(error, InterfaceError):
+        # asyncpg calls a value that it can't encode an interface error, too; that one stays wrong.
+        return type(getattr(error.orig, "__cause__", None)).__name__ != "DataError"
     if not isinstance(error, DBAPIError):
         return False
     if error.connection_invalidated:

@@ -1,11 +1,11 @@
 """Leases over stage rows: extended in bulk by their owner, found by the reconciler once nobody extends them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from sqlalchemy import and_, or_, select, text, update
 
 from infra.database.engine import Database, unavailable_as_error
-from infra.database.models import LIVE_STAGES, STAGE
+from infra.database.models import JOB, LIVE_STAGES, STAGE
 from infra.database.status import StageStatus
 
 
@@ -15,17 +15,23 @@ class Leases:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def extend(self, tokens: Sequence[str], lease_ms: int) -> set[str]:
-        """Extend the leases with these tokens in one statement; returns the tokens that still hold one."""
-        statement = (
+    async def extend(self, held: Mapping[str, str], lease_ms: int) -> set[str]:
+        """Extend leases, given as job ids by lease token; returns the tokens that still hold one.
+
+        The jobs are locked first, in the order that every writer of stage rows keeps.
+        """
+        job_ids = sorted(set(held.values()))
+        lock = select(JOB.c.id).where(JOB.c.id.in_(job_ids)).order_by(JOB.c.id).with_for_update(key_share=True)
+        extended = (
             update(STAGE)
-            .where(STAGE.c.lease_token.in_(tokens))
+            .where(STAGE.c.job_id.in_(job_ids), STAGE.c.lease_token.in_(list(held)))
             .values(lease_until=self._database.now() + lease_ms)
             .returning(STAGE.c.lease_token)
         )
         with unavailable_as_error():
             async with self._database.write() as connection:
-                return set((await connection.execute(statement)).scalars())
+                await connection.execute(lock)
+                return set((await connection.execute(extended)).scalars())
 
     async def claimable(self, unseen_ms: int, limit: int) -> list[tuple[str, str]]:
         """Stages that someone should run: due for retry, abandoned, or queued and untouched for `unseen_ms`."""

@@ -38,4 +38,3 @@ class RowStatus(StrEnum):
 JOB_ACTIVE = frozenset({JobStatus.QUEUED, JobStatus.RUNNING})
 JOB_TERMINAL = frozenset(JobStatus) - JOB_ACTIVE
 STAGE_ACTIVE = frozenset({StageStatus.QUEUED, StageStatus.RUNNING, StageStatus.RETRY_WAIT})
-STAGE_TERMINAL = frozenset(StageStatus) - STAGE_ACTIVE

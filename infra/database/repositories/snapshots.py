@@ -14,6 +14,8 @@ from infra.database.status import JOB_ACTIVE, JOB_TERMINAL
 
 # A session's snapshot and listing show this many jobs, the newest; `truncated` says when there are more.
 MOST_JOBS = 100
+# And its snapshot at most about this many rows in all, a few megabytes, since every row comes with its eight results.
+MOST_ROWS = 2000
 
 ROW_TABLES: dict[str, Table] = {"menu": MENU_ITEM, "prompt": PROMPT}
 _HIDDEN = frozenset({"id", "session_id", "job_id", "deleted_at"})
@@ -78,13 +80,13 @@ class Snapshots:
         return Snapshot(body, job.head, job.status if job.status in JOB_TERMINAL else None)
 
     async def session(self, session_id: str) -> Snapshot | None:
-        """The session with whole jobs, oldest first: all active ones and the newest others, 100 together."""
+        """The session with whole jobs, oldest first: active ones and the newest others, 100 and 2,000 rows at most."""
         async with self._database.snapshot() as connection:
             found = await connection.execute(select(SESSION).where(SESSION.c.id == session_id))
             owner = found.one_or_none()
             if owner is None:
                 return None
-            jobs = await _newest(connection, session_id)
+            jobs = await _within(connection, await _newest(connection, session_id), MOST_ROWS)
             bodies = await job_bodies(connection, jobs)
             count = await connection.scalar(select(func.count()).where(JOB.c.session_id == session_id))
         body = {
@@ -134,6 +136,21 @@ async def _newest(connection: AsyncConnection, session_id: str) -> list[Row[Any]
         .limit(MOST_JOBS)
     )
     return sorted(found.all(), key=lambda job: (job.created_at, job.id))
+
+
+async def _within(connection: AsyncConnection, jobs: list[Row[Any]], most_rows: int) -> list[Row[Any]]:
+    """The newest of the jobs that together have no more rows than that, but at least one job."""
+    sizes = select(STAGE.c.job_id, STAGE.c.total).where(
+        STAGE.c.job_id.in_([job.id for job in jobs]), STAGE.c.position == 0
+    )
+    totals = {row.job_id: row.total for row in await connection.execute(sizes)}
+    kept: list[Row[Any]] = []
+    for job in reversed(jobs):
+        most_rows -= totals.get(job.id, 0)
+        if kept and most_rows < 0:
+            break
+        kept.append(job)
+    return kept[::-1]
 
 
 async def _stages(connection: AsyncConnection, job_ids: list[str]) -> dict[str, list[Row[Any]]]:
