@@ -60,7 +60,7 @@ def serve(
         print(f"warning: {line}", file=sys.stderr)
     check_workers(settings, workers)
     asyncio.run(check_database(settings))
-    listener = open_socket(host, port)
+    listener = open_socket(host, port, settings.sse.send_timeout_seconds)
     server.serve(settings, listener, server.page_url(listener), workers)
 
 

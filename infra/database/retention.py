@@ -3,7 +3,7 @@
 import asyncio
 
 import structlog
-from sqlalchemy import delete, exists, select, update
+from sqlalchemy import Select, delete, exists, select, update
 
 from infra.clock import now_ms
 from infra.database.engine import Database, unavailable_as_error
@@ -12,6 +12,7 @@ from infra.errors import DatabaseUnavailable
 
 EVERY_SECONDS = 60.0
 SESSIONS_AT_ONCE = 100
+EVENTS_AT_ONCE = 20_000
 PAUSE_SECONDS = 0.1
 
 log = structlog.stdlib.get_logger(__name__)
@@ -33,27 +34,43 @@ class Retention:
                 log.warning("retention_postponed", reason="database unavailable")
                 trimmed = 0
             # A backlog is worked off in short transactions, so that the committer is never kept waiting for long.
-            await asyncio.sleep(PAUSE_SECONDS if trimmed == SESSIONS_AT_ONCE else EVERY_SECONDS)
+            await asyncio.sleep(PAUSE_SECONDS if trimmed else EVERY_SECONDS)
 
     async def trim(self) -> int:
-        """Trim up to 100 sessions in one transaction; returns how many."""
+        """Trim sessions that are due, at most 100 and 20,000 events in one transaction; returns how many sessions.
+
+        A longer log is trimmed from its beginning, the rest in the next transaction.
+        """
+        due = self._due()
+        async with self._database.read() as connection:
+            ids = list(await connection.scalars(due.limit(SESSIONS_AT_ONCE)))
+        if not ids:
+            return 0
+        trimmed = 0
+        with unavailable_as_error():
+            async with self._database.write() as connection:
+                lock = select(SESSION.c.id).where(SESSION.c.id.in_(ids)).order_by(SESSION.c.id)
+                await connection.execute(lock.with_for_update(key_share=True))
+                # Again, now that nobody else can append: a job may have come while we waited for its session.
+                left = EVENTS_AT_ONCE
+                for session in await connection.execute(due.where(SESSION.c.id.in_(ids))):
+                    if left <= 0:
+                        break
+                    upto = min(session.head, session.trimmed + left)
+                    left -= upto - session.trimmed
+                    trimmed += 1
+                    await connection.execute(delete(EVENT).where(EVENT.c.session_id == session.id, EVENT.c.seq <= upto))
+                    await connection.execute(update(SESSION).where(SESSION.c.id == session.id).values(trimmed=upto))
+        log.info("log_trimmed", sessions=trimmed)
+        return trimmed
+
+    def _due(self) -> Select[tuple[str, int, int]]:
         horizon = now_ms() - self._retention_ms
         fresh = exists().where(
             JOB.c.session_id == SESSION.c.id, (JOB.c.finished_at.is_(None)) | (JOB.c.finished_at > horizon)
         )
-        due = select(SESSION.c.id).where(SESSION.c.trimmed < SESSION.c.head, SESSION.c.created_at <= horizon, ~fresh)
-        with unavailable_as_error():
-            async with self._database.write() as connection:
-                locked = due.order_by(SESSION.c.id).limit(SESSIONS_AT_ONCE).with_for_update(key_share=True)
-                ids = list(await connection.scalars(locked))
-                if ids:
-                    # Again, now that nobody else can append: a job may have come while we waited for its session.
-                    ids = list(await connection.scalars(due.where(SESSION.c.id.in_(ids))))
-                if ids:
-                    await connection.execute(delete(EVENT).where(EVENT.c.session_id.in_(ids)))
-                    await connection.execute(
-                        update(SESSION).where(SESSION.c.id.in_(ids)).values(trimmed=SESSION.c.head)
-                    )
-        if ids:
-            log.info("log_trimmed", sessions=len(ids))
-        return len(ids)
+        return (
+            select(SESSION.c.id, SESSION.c.head, SESSION.c.trimmed)
+            .where(SESSION.c.trimmed < SESSION.c.head, SESSION.c.created_at <= horizon, ~fresh)
+            .order_by(SESSION.c.id)
+        )

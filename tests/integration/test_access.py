@@ -146,6 +146,28 @@ def test_a_browser_keeps_the_cookies_of_its_newest_sessions_only(plain_gateway: 
         assert browser.get(jobs[0]["status_url"]).status_code == 404
 
 
+def test_a_job_for_the_oldest_kept_session_leaves_its_cookie_alone(
+    plain_gateway: GatewayProcess, client: Client
+) -> None:
+    body = {"kind": "menu", "items": [{"name": "x"}]}
+    with httpx.Client(base_url=plain_gateway.url, trust_env=False, timeout=10) as browser:
+        jobs = [browser.post("/v1/jobs", json=body).json() for _ in range(16)]
+        again = browser.post("/v1/jobs", json={**body, "session_id": jobs[0]["session_id"]})
+
+        assert again.status_code == 202
+        assert all(browser.get(job["status_url"]).status_code == 200 for job in jobs)
+
+
+def test_foreign_cookies_with_our_prefix_do_not_break_a_submission(
+    plain_gateway: GatewayProcess, client: Client
+) -> None:
+    foreign = "; ".join(f"stagecast_/{number}=x" for number in range(20))
+    answer = client.post("/v1/jobs", json={"kind": "menu", "items": [{"name": "x"}]}, headers={"Cookie": foreign})
+
+    assert answer.status_code == 202
+    assert "stagecast_/" not in ", ".join(answer.headers.get_list("set-cookie"))
+
+
 def test_a_broken_cookie_header_lets_nobody_in_and_breaks_nothing(
     plain_gateway: GatewayProcess, client: Client
 ) -> None:

@@ -127,6 +127,7 @@ WRONG_BYTES: tuple[tuple[str, bytes], ...] = (
     ("a raw control character", b'{"kind":"menu","items":[{"name":"a\x01b"}]}'),
     ("NaN", b'{"kind":"menu","items":[{"name":NaN}]}'),
     ("a million brackets", b"[" * 1_000_000),
+    ("a string of a million escaped quotes that never ends", b'{"kind":"' + b'\\"' * 500_000),
     ("UTF-16", '{"kind":"menu","items":[{"name":"x"}]}'.encode("utf-16")),
     ("a byte order mark", b'\xef\xbb\xbf{"kind":"menu","items":[{"name":"x"}]}'),
 )

@@ -189,6 +189,25 @@ def _check_references(document: dict[str, Any]) -> None:
     walk(document)
 
 
+def test_every_answer_has_the_security_headers(plain_gateway: GatewayProcess, client: Client) -> None:
+    job = client.submit({"kind": "menu", "items": [{"name": "x"}]})
+    job.read_to_end()
+    answers = [
+        client.get("/nowhere"),
+        client.get(job.status_url),
+        client.get(job.status_url, job.session_token),
+        client.post("/v1/jobs", content=b"no JSON"),
+        client.get("/static/stagecast.js"),
+        client.get(job.events_url),
+    ]
+
+    assert [answer.status_code for answer in answers] == [404, 404, 200, 400, 200, 200]
+    for answer in answers:
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers["referrer-policy"] == "no-referrer"
+
+
 def test_the_reference_page_and_the_live_page_are_served_with_their_policy(
     plain_gateway: GatewayProcess, client: Client
 ) -> None:

@@ -22,7 +22,7 @@ from gateway.api.schemas import (
     Accepted,
     LogPageBody,
 )
-from gateway.api.sessions import MAX_LIMIT, EpochChanged
+from gateway.api.sessions import MAX_LIMIT, AheadOfHead, BehindRetention, EpochChanged
 from gateway.app import MAX_BODY_BYTES
 from gateway.problems import problem
 from gateway.streaming.frames import TERMINAL_TYPES
@@ -36,6 +36,7 @@ from infra.errors import (
     InvalidInput,
     JobFinished,
     NotFound,
+    OutcomeUnknown,
     Overloaded,
     StagecastError,
     StageNotFailed,
@@ -56,6 +57,9 @@ ON_THE_WIRE = (
     StageNotFailed,
     IdempotencyMismatch,
     EpochChanged,
+    AheadOfHead,
+    BehindRetention,
+    OutcomeUnknown,
     DatabaseUnavailable,
     Overloaded,
 )
