@@ -1,7 +1,7 @@
 """The one write transaction: load and lock what a group of changes needs, let each decide, write everything in bulk.
 
 The number of statements does not grow with the group. Locks are taken in one order everywhere, each sorted by id: jobs
-first, sessions last. A job's lock covers its stages, since every writer of a stage row comes through here. A session's
+first, sessions last. A job's lock covers its stages, since every writer of a stage row takes it first. A session's
 sequence is taken at the very end: numbers taken earlier would not be in commit order, and a reader that follows them
 would miss events (142 of 320 with 8 writers and a global sequence).
 """
