@@ -49,12 +49,6 @@ def gateway_on_each_database(request: pytest.FixtureRequest, start_gateway: Star
     return start_gateway(*request.param)
 
 
-@pytest.fixture
-def plain_gateway(start_gateway: StartGateway) -> GatewayProcess:
-    """The defaults: SQLite, in-process bus, builtin provider."""
-    return start_gateway()
-
-
 @pytest.fixture(params=TWO_COMBINATIONS, ids=_name)
 def slow_gateway(request: pytest.FixtureRequest, start_gateway: StartGateway) -> GatewayProcess:
     """Jobs slow enough to watch (10 ms an item), heartbeats every 0.3 s, and a ring much smaller than a job."""

@@ -44,7 +44,9 @@ WAYS: tuple[Way, ...] = (by_bearer, by_lower_case_bearer, by_cookie, by_query)
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_the_token_opens_its_session_in_every_form(plain_gateway: GatewayProcess, client: Client, way: Way) -> None:
+def test_the_token_opens_its_session_in_every_form(
+    gateway_on_each_database: GatewayProcess, client: Client, way: Way
+) -> None:
     job = client.submit(MENU)
     job.read_to_end()
     options = way(job, job.session_token)
@@ -135,8 +137,10 @@ def test_a_session_lists_its_jobs_and_where_its_log_stands(
     assert {**line, "stages": None} == {**{name: snapshot[name] for name in line}, "stages": None}
 
 
-def test_a_browser_keeps_the_cookies_of_its_newest_sessions_only(plain_gateway: GatewayProcess, client: Client) -> None:
-    browser = httpx.Client(base_url=plain_gateway.url, trust_env=False, timeout=10)
+def test_a_browser_keeps_the_cookies_of_its_newest_sessions_only(
+    gateway_on_each_database: GatewayProcess, client: Client
+) -> None:
+    browser = httpx.Client(base_url=gateway_on_each_database.url, trust_env=False, timeout=10)
     body = {"kind": "menu", "items": [{"name": "x"}]}
     with browser:
         jobs = [browser.post("/v1/jobs", json=body).json() for _ in range(20)]
@@ -147,10 +151,10 @@ def test_a_browser_keeps_the_cookies_of_its_newest_sessions_only(plain_gateway: 
 
 
 def test_a_job_for_the_oldest_kept_session_leaves_its_cookie_alone(
-    plain_gateway: GatewayProcess, client: Client
+    gateway_on_each_database: GatewayProcess, client: Client
 ) -> None:
     body = {"kind": "menu", "items": [{"name": "x"}]}
-    with httpx.Client(base_url=plain_gateway.url, trust_env=False, timeout=10) as browser:
+    with httpx.Client(base_url=gateway_on_each_database.url, trust_env=False, timeout=10) as browser:
         jobs = [browser.post("/v1/jobs", json=body).json() for _ in range(16)]
         again = browser.post("/v1/jobs", json={**body, "session_id": jobs[0]["session_id"]})
 
@@ -159,7 +163,7 @@ def test_a_job_for_the_oldest_kept_session_leaves_its_cookie_alone(
 
 
 def test_foreign_cookies_with_our_prefix_do_not_break_a_submission(
-    plain_gateway: GatewayProcess, client: Client
+    gateway_on_each_database: GatewayProcess, client: Client
 ) -> None:
     foreign = "; ".join(f"stagecast_/{number}=x" for number in range(20))
     answer = client.post("/v1/jobs", json={"kind": "menu", "items": [{"name": "x"}]}, headers={"Cookie": foreign})
@@ -169,7 +173,7 @@ def test_foreign_cookies_with_our_prefix_do_not_break_a_submission(
 
 
 def test_a_broken_cookie_header_lets_nobody_in_and_breaks_nothing(
-    plain_gateway: GatewayProcess, client: Client
+    gateway_on_each_database: GatewayProcess, client: Client
 ) -> None:
     job = client.submit(MENU)
     for cookie in ("=;;;", "stagecast_", f"stagecast_{job.session_id}", 'a="', "x" * 4000, "a=b\x80"):

@@ -109,9 +109,9 @@ def test_serve_without_migrate_says_what_to_run(run: Run) -> None:
     assert "stagecast migrate" in err
 
 
-def test_serve_on_a_port_that_is_taken_says_so(plain_gateway: GatewayProcess, run: Run) -> None:
-    port = str(plain_gateway.port)
-    code, _, err = run("serve", "--port", port, DATABASE__URL=plain_gateway.database_url)
+def test_serve_on_a_port_that_is_taken_says_so(gateway_on_each_database: GatewayProcess, run: Run) -> None:
+    port = str(gateway_on_each_database.port)
+    code, _, err = run("serve", "--port", port, DATABASE__URL=gateway_on_each_database.database_url)
     assert code == 5
     assert f"port {port}: Address already in use" in err
 
@@ -201,10 +201,10 @@ def test_a_signal_ends_the_server_cleanly_in_spite_of_open_streams(
 
 
 def test_a_menu_is_submitted_and_watched_to_its_proven_end(
-    plain_gateway: GatewayProcess, run: Run, tmp_path: Path
+    gateway_on_each_database: GatewayProcess, run: Run, tmp_path: Path
 ) -> None:
     (tmp_path / "menu.txt").write_bytes(MENU_TEXT["text"].replace("\n", "\r\n").encode())
-    code, out, err = run("submit", "menu.txt", "--watch", "--url", plain_gateway.url)
+    code, out, err = run("submit", "menu.txt", "--watch", "--url", gateway_on_each_database.url)
 
     assert (code, err) == (0, "")
     for stage in STAGES["menu"]:
@@ -215,10 +215,10 @@ def test_a_menu_is_submitted_and_watched_to_its_proven_end(
 
 
 def test_a_submitted_job_can_be_watched_with_the_printed_command(
-    plain_gateway: GatewayProcess, run: Run, tmp_path: Path
+    gateway_on_each_database: GatewayProcess, run: Run, tmp_path: Path
 ) -> None:
     (tmp_path / "bot.md").write_text("# Support bot\n\nYou are an agent. Answer {{question}} as JSON.\n")
-    code, out, _ = run("submit", "bot.md", "--kind", "prompt", "--url", plain_gateway.url)
+    code, out, _ = run("submit", "bot.md", "--kind", "prompt", "--url", gateway_on_each_database.url)
     assert code == 0
     program, *arguments = shlex.split(out.partition("watch   ")[2])
     assert program == "stagecast"
@@ -231,13 +231,13 @@ def test_a_submitted_job_can_be_watched_with_the_printed_command(
 
 
 def test_a_job_is_added_to_a_session_and_proven_among_its_other_jobs(
-    plain_gateway: GatewayProcess, run: Run, tmp_path: Path
+    gateway_on_each_database: GatewayProcess, run: Run, tmp_path: Path
 ) -> None:
     (tmp_path / "menu.txt").write_text("soup 3\n")
-    with Client(plain_gateway.url) as client:
+    with Client(gateway_on_each_database.url) as client:
         first = client.submit(menu_of(1))
         session = ("--session", first.session_id, "--token", first.session_token)
-        code, out, err = run("submit", "menu.txt", *session, "--watch", "--url", plain_gateway.url)
+        code, out, err = run("submit", "menu.txt", *session, "--watch", "--url", gateway_on_each_database.url)
         head = first.session_head()
 
     assert (code, err) == (0, "")
@@ -319,9 +319,9 @@ def test_ctrl_c_leaves_the_job_alone_and_says_how_to_go_on(start_gateway: StartG
         job.cancel()
 
 
-def test_a_terminal_shows_eight_bars(plain_gateway: GatewayProcess, tmp_path: Path) -> None:
+def test_a_terminal_shows_eight_bars(gateway_on_each_database: GatewayProcess, tmp_path: Path) -> None:
     (tmp_path / "menu.txt").write_text(MENU_TEXT["text"], encoding="utf-8")
-    code, shown = on_a_terminal(["submit", "menu.txt", "--watch", "--url", plain_gateway.url], tmp_path)
+    code, shown = on_a_terminal(["submit", "menu.txt", "--watch", "--url", gateway_on_each_database.url], tmp_path)
 
     assert code == 0
     for stage in STAGES["menu"]:
@@ -350,9 +350,9 @@ def on_a_terminal(arguments: list[str], folder: Path) -> tuple[int, str]:
 # What a server refuses.
 
 
-def test_a_refused_field_is_one_line(plain_gateway: GatewayProcess, run: Run, tmp_path: Path) -> None:
+def test_a_refused_field_is_one_line(gateway_on_each_database: GatewayProcess, run: Run, tmp_path: Path) -> None:
     (tmp_path / "job.json").write_text('{"kind":"menu","items":[{"name":"soup","pric":"3"}]}')
-    code, out, err = run("submit", "job.json", "--url", plain_gateway.url)
+    code, out, err = run("submit", "job.json", "--url", gateway_on_each_database.url)
     assert (code, out) == (1, "")
     assert err.startswith("stagecast: items[0].pric: ")
     assert err.count("\n") == 1
@@ -369,10 +369,10 @@ def test_nobody_at_the_address_says_how_to_start_a_server(run: Run, tmp_path: Pa
         assert "geheim" not in err
 
 
-def test_a_wrong_token_is_told_without_repeating_it(plain_gateway: GatewayProcess, run: Run) -> None:
-    with Client(plain_gateway.url) as client:
+def test_a_wrong_token_is_told_without_repeating_it(gateway_on_each_database: GatewayProcess, run: Run) -> None:
+    with Client(gateway_on_each_database.url) as client:
         job = client.submit(menu_of(1))
-    code, _, err = run("watch", f"{plain_gateway.url}/v1/jobs/{job.job_id}", "--token", "geheim")
+    code, _, err = run("watch", f"{gateway_on_each_database.url}/v1/jobs/{job.job_id}", "--token", "geheim")
     assert code == 1
     assert "no such job" in err
     assert "geheim" not in err

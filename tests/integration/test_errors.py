@@ -190,7 +190,7 @@ def test_a_wrong_body_is_refused_with_the_name_of_the_field(
 
 @pytest.mark.parametrize(("what", "body"), WRONG_BYTES, ids=[what for what, _ in WRONG_BYTES])
 def test_a_body_that_is_not_json_is_refused(
-    plain_gateway: GatewayProcess, client: Client, what: str, body: bytes
+    gateway_on_each_database: GatewayProcess, client: Client, what: str, body: bytes
 ) -> None:
     jobs = _jobs(client)
     check_problem(client.post("/v1/jobs", content=body, headers=JSON_HEADERS), 400, "body")
@@ -217,7 +217,7 @@ def test_every_limit_itself_is_allowed(gateway_on_each_database: GatewayProcess,
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["with its length", "in chunks"])
 def test_a_body_of_two_megabytes_is_too_large(
-    plain_gateway: GatewayProcess, client: Client, session: SubmittedJob, chunked: bool
+    gateway_on_each_database: GatewayProcess, client: Client, session: SubmittedJob, chunked: bool
 ) -> None:
     body = json.dumps({**PROMPT, "content": "x" * 2_000_000}).encode()
     content = iter([body[:1_000_000], body[1_000_000:]]) if chunked else body
@@ -244,7 +244,7 @@ WRONG_EVENT_IDS = (
 
 
 def test_a_last_event_id_that_is_none_is_refused_where_it_came_from(
-    plain_gateway: GatewayProcess, client: Client, session: SubmittedJob
+    gateway_on_each_database: GatewayProcess, client: Client, session: SubmittedJob
 ) -> None:
     wrong = [form.format(epoch=session.epoch, upper=session.epoch.upper()) for form in WRONG_EVENT_IDS]
     for url in (f"{session.status_url}/events", f"{session.session_url}/events"):
@@ -256,7 +256,7 @@ def test_a_last_event_id_that_is_none_is_refused_where_it_came_from(
 
 
 def test_a_start_that_is_not_known_is_refused(
-    plain_gateway: GatewayProcess, client: Client, session: SubmittedJob
+    gateway_on_each_database: GatewayProcess, client: Client, session: SubmittedJob
 ) -> None:
     for url in (f"{session.status_url}/events", f"{session.session_url}/events"):
         check_problem(client.get(url, session.session_token, params={"from": "yesterday"}), 400, "from")
@@ -293,7 +293,7 @@ def test_polling_refuses_what_it_cannot_follow(
 
 
 def test_polling_ahead_of_the_head_is_a_conflict(
-    plain_gateway: GatewayProcess, client: Client, session: SubmittedJob
+    gateway_on_each_database: GatewayProcess, client: Client, session: SubmittedJob
 ) -> None:
     check_problem(session.poll(after=session.id_of(10_000)), 409, "after")
 
@@ -340,7 +340,7 @@ def test_what_is_not_there_is_a_problem_too(
         assert answer.headers["allow"]
 
 
-def test_no_answer_shows_what_is_inside(plain_gateway: GatewayProcess, client: Client) -> None:
+def test_no_answer_shows_what_is_inside(gateway_on_each_database: GatewayProcess, client: Client) -> None:
     answers = [client.post("/v1/jobs", content=body, headers=JSON_HEADERS) for _, body in WRONG_BYTES]
     for answer in answers:
         for word in ("Traceback", "msgspec", "litestar", "sqlalchemy", "/infra/"):

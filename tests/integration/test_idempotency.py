@@ -59,7 +59,7 @@ def test_a_key_is_known_only_within_its_session(gateway_on_each_database: Gatewa
     assert [answer["session_id"] for answer in answers] == [one.session_id, two.session_id]
 
 
-def test_without_a_key_the_same_body_is_another_job(plain_gateway: GatewayProcess, client: Client) -> None:
+def test_without_a_key_the_same_body_is_another_job(gateway_on_each_database: GatewayProcess, client: Client) -> None:
     assert client.submit(MENU).job_id != client.submit(MENU).job_id
 
 
@@ -79,7 +79,7 @@ def test_ten_posts_at_the_same_time_with_the_same_key_make_one_job(gateway: Gate
     assert len(listing["jobs"]) == 2
 
 
-def test_a_key_that_cannot_be_one_is_refused(plain_gateway: GatewayProcess, client: Client) -> None:
+def test_a_key_that_cannot_be_one_is_refused(gateway_on_each_database: GatewayProcess, client: Client) -> None:
     for key in ("a b", "x" * 256, "\u00e9".encode()):
         answer = client.post("/v1/jobs", json=MENU, headers={"Idempotency-Key": key})
         assert answer.status_code == 400, key

@@ -169,7 +169,9 @@ def test_the_largest_menu_is_done_within_seconds(gateway_on_each_database: Gatew
     assert len(events) == 1 + 1 + 8 * (1 + 500 + 1) + 1
 
 
-def test_a_job_can_name_its_source_language_or_have_it_detected(plain_gateway: GatewayProcess, client: Client) -> None:
+def test_a_job_can_name_its_source_language_or_have_it_detected(
+    gateway_on_each_database: GatewayProcess, client: Client
+) -> None:
     named = client.submit({"kind": "menu", "source_language": "it", "items": [{"name": "Tiramisù"}]})
     detected = client.submit({"kind": "menu", "items": [{"name": "親子丼"}, {"name": "ざるそば"}]})
 

@@ -55,7 +55,7 @@ def test_a_job_moves_the_metrics(slow_gateway: GatewayProcess, client: Client) -
         assert after[name] - before.get(name, 0) == 1
 
 
-def test_the_metrics_say_what_they_measure(plain_gateway: GatewayProcess, client: Client) -> None:
+def test_the_metrics_say_what_they_measure(gateway_on_each_database: GatewayProcess, client: Client) -> None:
     answer = client.get("/metrics")
     named = {line.split(" ", 3)[2] for line in answer.text.splitlines() if line.startswith("# HELP")}
 
@@ -109,7 +109,7 @@ def _stages_of(gateway: GatewayProcess, job: SubmittedJob) -> set[str]:
     return {line["stage"] for line in _json_lines(gateway) if line.get("job_id") == job.job_id and line.get("stage")}
 
 
-def test_the_api_describes_itself(plain_gateway: GatewayProcess, client: Client) -> None:
+def test_the_api_describes_itself(gateway_on_each_database: GatewayProcess, client: Client) -> None:
     document = client.get("/docs/openapi.json").json()
 
     assert document["openapi"].startswith("3.1")
@@ -151,7 +151,7 @@ def test_the_api_describes_itself(plain_gateway: GatewayProcess, client: Client)
 
 
 def test_the_description_of_a_submission_takes_what_the_gateway_takes(
-    plain_gateway: GatewayProcess, client: Client
+    gateway_on_each_database: GatewayProcess, client: Client
 ) -> None:
     import jsonschema
 
@@ -189,7 +189,7 @@ def _check_references(document: dict[str, Any]) -> None:
     walk(document)
 
 
-def test_every_answer_has_the_security_headers(plain_gateway: GatewayProcess, client: Client) -> None:
+def test_every_answer_has_the_security_headers(gateway_on_each_database: GatewayProcess, client: Client) -> None:
     job = client.submit({"kind": "menu", "items": [{"name": "x"}]})
     job.read_to_end()
     answers = [
@@ -209,7 +209,7 @@ def test_every_answer_has_the_security_headers(plain_gateway: GatewayProcess, cl
 
 
 def test_the_reference_page_and_the_live_page_are_served_with_their_policy(
-    plain_gateway: GatewayProcess, client: Client
+    gateway_on_each_database: GatewayProcess, client: Client
 ) -> None:
     for path in ("/", "/docs"):
         answer = client.get(path)

@@ -41,8 +41,8 @@ def read_all(job: SubmittedJob) -> list[Frame]:
 
 
 @pytest.mark.parametrize("submission", [MENU, PROMPT], ids=["menu", "prompt"])
-def test_a_job_that_completes(plain_gateway: GatewayProcess, submission: dict[str, Any]) -> None:
-    with Client(plain_gateway.url) as client:
+def test_a_job_that_completes(gateway_on_each_database: GatewayProcess, submission: dict[str, Any]) -> None:
+    with Client(gateway_on_each_database.url) as client:
         frames = read_all(client.submit(submission))
     lines = ("stage.started", "item.updated", "stage.completed", "job.completed", "stream.end")
     check_frames(frames, "stream.open", "job.accepted", "job.started", *lines)
@@ -68,8 +68,8 @@ def test_a_job_that_is_cancelled_and_a_heartbeat(start_gateway: StartGateway) ->
     check_frames(frames, "stream.head", "stage.cancelled", "job.cancelled")
 
 
-def test_a_reset_names_a_reason_of_the_table(plain_gateway: GatewayProcess) -> None:
-    with Client(plain_gateway.url) as client:
+def test_a_reset_names_a_reason_of_the_table(gateway_on_each_database: GatewayProcess) -> None:
+    with Client(gateway_on_each_database.url) as client:
         job = client.submit(MENU)
         job.read_to_end()
         for position, reason in (("zzzzzzzz.1", "epoch_changed"), (job.id_of(10_000), "ahead_of_head")):
@@ -81,8 +81,8 @@ def test_a_reset_names_a_reason_of_the_table(plain_gateway: GatewayProcess) -> N
             assert f"| `{reason}` |" in PAGE
 
 
-def test_the_snapshots(plain_gateway: GatewayProcess) -> None:
-    with Client(plain_gateway.url) as client:
+def test_the_snapshots(gateway_on_each_database: GatewayProcess) -> None:
+    with Client(gateway_on_each_database.url) as client:
         job = client.submit(MENU)
         job.read_to_end()
         snapshot, example = job.snapshot(), shown("job-snapshot")
@@ -95,8 +95,8 @@ def test_the_snapshots(plain_gateway: GatewayProcess) -> None:
     assert list(session) == list(shown("session-snapshot"))
 
 
-def test_a_page_of_the_log(plain_gateway: GatewayProcess) -> None:
-    with Client(plain_gateway.url) as client:
+def test_a_page_of_the_log(gateway_on_each_database: GatewayProcess) -> None:
+    with Client(gateway_on_each_database.url) as client:
         job = client.submit(MENU)
         page = job.poll(limit=1).json()
     assert list(page) == list(shown("log-page"))

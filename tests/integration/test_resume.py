@@ -52,7 +52,7 @@ def test_from_every_single_event_of_a_finished_job_the_rest_comes_exactly(
 
 @pytest.mark.parametrize("way", WAYS)
 def test_the_last_id_is_taken_from_each_of_its_places(
-    plain_gateway: GatewayProcess, client: Client, way: Callable[[str], dict[str, Any]]
+    gateway_on_each_database: GatewayProcess, client: Client, way: Callable[[str], dict[str, Any]]
 ) -> None:
     job = client.submit(MENU)
     events = job.read_to_end()
@@ -63,7 +63,7 @@ def test_the_last_id_is_taken_from_each_of_its_places(
 
 
 def test_the_header_wins_over_the_query_and_snake_case_over_camel_case(
-    plain_gateway: GatewayProcess, client: Client
+    gateway_on_each_database: GatewayProcess, client: Client
 ) -> None:
     job = client.submit(MENU)
     events = job.read_to_end()
@@ -76,7 +76,7 @@ def test_the_header_wins_over_the_query_and_snake_case_over_camel_case(
     assert stream.durable == events[5:]
 
 
-def test_an_empty_last_id_is_none(plain_gateway: GatewayProcess, client: Client) -> None:
+def test_an_empty_last_id_is_none(gateway_on_each_database: GatewayProcess, client: Client) -> None:
     job = client.submit(MENU)
     events = job.read_to_end()
     with job.stream("", params={"last_event_id": "", "lastEventId": ""}) as stream:

@@ -29,7 +29,7 @@ def test_a_stream_begins_with_a_retry_and_its_opening(gateway_on_each_database: 
     assert (first.event, first.id) == ("job.accepted", job.id_of(1))
 
 
-def test_the_delays_of_reconnects_differ(plain_gateway: GatewayProcess, client: Client) -> None:
+def test_the_delays_of_reconnects_differ(gateway_on_each_database: GatewayProcess, client: Client) -> None:
     job = client.submit(MENU)
     delays = set()
     for _ in range(8):
@@ -39,7 +39,9 @@ def test_the_delays_of_reconnects_differ(plain_gateway: GatewayProcess, client: 
     assert len(delays) > 1
 
 
-def test_a_stream_has_the_headers_that_keep_it_whole_on_its_way(plain_gateway: GatewayProcess, client: Client) -> None:
+def test_a_stream_has_the_headers_that_keep_it_whole_on_its_way(
+    gateway_on_each_database: GatewayProcess, client: Client
+) -> None:
     job = client.submit(MENU)
     with job.stream() as stream:
         headers = stream.response.headers
@@ -51,7 +53,7 @@ def test_a_stream_has_the_headers_that_keep_it_whole_on_its_way(plain_gateway: G
     assert "content-length" not in headers
 
 
-def test_head_answers_the_headers_at_once_and_no_body(plain_gateway: GatewayProcess, client: Client) -> None:
+def test_head_answers_the_headers_at_once_and_no_body(gateway_on_each_database: GatewayProcess, client: Client) -> None:
     job = client.submit(MENU)
     for url in (f"{job.status_url}/events", f"{job.session_url}/events"):
         answer = client.http.head(url, headers={"Authorization": f"Bearer {job.session_token}"})
@@ -233,7 +235,9 @@ def test_polling_pages_through_the_same_log(gateway: GatewayProcess, client: Cli
 
 
 @pytest.mark.parametrize("url", ["status", "session"])
-def test_a_reader_that_leaves_leaves_nothing_behind(plain_gateway: GatewayProcess, client: Client, url: str) -> None:
+def test_a_reader_that_leaves_leaves_nothing_behind(
+    gateway_on_each_database: GatewayProcess, client: Client, url: str
+) -> None:
     job = client.submit(MENU)
     before = client.metrics()["stagecast_connections"]
     for _ in range(5):
@@ -242,7 +246,9 @@ def test_a_reader_that_leaves_leaves_nothing_behind(plain_gateway: GatewayProces
     _wait_for_connections(client, before)
 
 
-def test_a_stream_begins_at_once_even_when_nothing_happens(plain_gateway: GatewayProcess, client: Client) -> None:
+def test_a_stream_begins_at_once_even_when_nothing_happens(
+    gateway_on_each_database: GatewayProcess, client: Client
+) -> None:
     job = client.submit(MENU)
     job.read_to_end()
     with client.http.stream(
