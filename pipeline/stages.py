@@ -19,7 +19,6 @@ class Stage(msgspec.Struct, frozen=True):
     name: str
     fills: tuple[str, ...]
     result: Any
-    label: str
 
     def value(self, answer: Answer, provider: str) -> dict[str, Any]:
         """The `value` of an item.updated event. Raises ProviderRejected when the result has not the stage's shape."""

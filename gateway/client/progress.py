@@ -7,7 +7,6 @@ from typing import Any
 from gateway.client.stream import Event, Snapshot
 
 ENDINGS = frozenset({"completed", "completed_partial", "failed", "cancelled"})
-STAGE_ENDINGS = frozenset({"completed", "failed", "cancelled"})
 
 
 @dataclass(slots=True)

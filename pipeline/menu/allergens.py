@@ -27,4 +27,4 @@ class AllergensResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     note: str
 
 
-STAGE = Stage(kind="menu", name="allergens", fills=("allergy",), result=AllergensResult, label="Allergens")
+STAGE = Stage(kind="menu", name="allergens", fills=("allergy",), result=AllergensResult)

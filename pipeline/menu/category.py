@@ -17,5 +17,4 @@ STAGE = Stage(
     name="category",
     fills=("category", "category_translation"),
     result=CategoryResult,
-    label="Category",
 )

@@ -2,4 +2,4 @@
 
 from pipeline.stages import Stage
 
-STAGE = Stage(kind="menu", name="description", fills=("description",), result=str, label="Description")
+STAGE = Stage(kind="menu", name="description", fills=("description",), result=str)

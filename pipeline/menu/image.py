@@ -17,4 +17,4 @@ class ImageResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     alt: str
 
 
-STAGE = Stage(kind="menu", name="image", fills=("gen_image",), result=ImageResult, label="Image")
+STAGE = Stage(kind="menu", name="image", fills=("gen_image",), result=ImageResult)

@@ -19,5 +19,4 @@ STAGE = Stage(
     name="image_search",
     fills=("search_engine",),
     result=list[ImageLink],
-    label="Image search",
 )

@@ -17,5 +17,4 @@ STAGE = Stage(
     name="ingredients",
     fills=("ingredient",),
     result=list[IngredientResult],
-    label="Ingredients",
 )

@@ -21,4 +21,4 @@ class PriceResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     market: bool = False
 
 
-STAGE = Stage(kind="menu", name="price", fills=("price",), result=PriceResult, label="Price")
+STAGE = Stage(kind="menu", name="price", fills=("price",), result=PriceResult)

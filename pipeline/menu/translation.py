@@ -2,4 +2,4 @@
 
 from pipeline.stages import Stage
 
-STAGE = Stage(kind="menu", name="translation", fills=("translation",), result=str, label="Translation")
+STAGE = Stage(kind="menu", name="translation", fills=("translation",), result=str)

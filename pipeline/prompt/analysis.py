@@ -24,4 +24,4 @@ class AnalysisResult(msgspec.Struct, frozen=True):
     overall: Score
 
 
-STAGE = Stage(kind="prompt", name="analysis", fills=("analysis",), result=AnalysisResult, label="Analysis")
+STAGE = Stage(kind="prompt", name="analysis", fills=("analysis",), result=AnalysisResult)

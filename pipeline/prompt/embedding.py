@@ -26,4 +26,4 @@ class EmbeddingResult(msgspec.Struct, frozen=True):
     similar: list[SimilarPrompt]
 
 
-STAGE = Stage(kind="prompt", name="embedding", fills=("embedding",), result=EmbeddingResult, label="Embedding")
+STAGE = Stage(kind="prompt", name="embedding", fills=("embedding",), result=EmbeddingResult)

@@ -31,4 +31,4 @@ class EvaluationResult(msgspec.Struct, frozen=True):
     cases: list[CaseResult]
 
 
-STAGE = Stage(kind="prompt", name="evaluation", fills=("evaluation",), result=EvaluationResult, label="Evaluation")
+STAGE = Stage(kind="prompt", name="evaluation", fills=("evaluation",), result=EvaluationResult)

@@ -15,4 +15,4 @@ class ImprovementResult(msgspec.Struct, frozen=True, omit_defaults=True):
     child_id: str | None = None
 
 
-STAGE = Stage(kind="prompt", name="improvement", fills=("improvement",), result=ImprovementResult, label="Improvement")
+STAGE = Stage(kind="prompt", name="improvement", fills=("improvement",), result=ImprovementResult)

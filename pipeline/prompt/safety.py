@@ -26,4 +26,4 @@ class SafetyResult(msgspec.Struct, frozen=True):
     findings: list[SafetyFinding]
 
 
-STAGE = Stage(kind="prompt", name="safety", fills=("safety",), result=SafetyResult, label="Safety")
+STAGE = Stage(kind="prompt", name="safety", fills=("safety",), result=SafetyResult)

@@ -17,4 +17,4 @@ class TagsResult(msgspec.Struct, frozen=True):
     tags: Annotated[list[Tag], msgspec.Meta(max_length=32)]
 
 
-STAGE = Stage(kind="prompt", name="tags", fills=("tags",), result=TagsResult, label="Tags")
+STAGE = Stage(kind="prompt", name="tags", fills=("tags",), result=TagsResult)

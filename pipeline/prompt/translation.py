@@ -2,4 +2,4 @@
 
 from pipeline.stages import Stage
 
-STAGE = Stage(kind="prompt", name="translation", fills=("translation",), result=str, label="Translation")
+STAGE = Stage(kind="prompt", name="translation", fills=("translation",), result=str)

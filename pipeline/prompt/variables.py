@@ -23,4 +23,4 @@ class VariablesResult(msgspec.Struct, frozen=True, omit_defaults=True):
     defs: dict[str, dict[str, Any]] | None = msgspec.field(name="$defs", default=None)
 
 
-STAGE = Stage(kind="prompt", name="variables", fills=("variables",), result=VariablesResult, label="Variables")
+STAGE = Stage(kind="prompt", name="variables", fills=("variables",), result=VariablesResult)

@@ -1,5 +1,6 @@
 """What the databases themselves refuse, whatever a program asks of them."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -68,10 +69,15 @@ ROWS: dict[str, dict[str, Any]] = {
 }
 
 
-async def store_all(database: Database) -> None:
+@pytest.fixture
+async def database(database_settings: DatabaseSettings) -> AsyncIterator[Database]:
+    """One row in each table."""
+    database = Database(database_settings)
     async with database.write() as connection:
         for table, row in ROWS.items():
             await connection.execute(insert(TABLES[table]).values(row))
+    yield database
+    await database.close()
 
 
 @pytest.mark.parametrize(
@@ -93,17 +99,10 @@ async def store_all(database: Database) -> None:
         ("test_result", {"score": -0.1}),
     ],
 )
-async def test_a_row_that_makes_no_sense_is_refused(
-    database_settings: DatabaseSettings, table: str, change: dict[str, Any]
-) -> None:
-    database = Database(database_settings)
-    try:
-        await store_all(database)
-        with pytest.raises(IntegrityError, match=r"(?i)check"):
-            async with database.write() as connection:
-                await connection.execute(update(TABLES[table]).values(change))
-    finally:
-        await database.close()
+async def test_a_row_that_makes_no_sense_is_refused(database: Database, table: str, change: dict[str, Any]) -> None:
+    with pytest.raises(IntegrityError, match=r"(?i)check"):
+        async with database.write() as connection:
+            await connection.execute(update(TABLES[table]).values(change))
 
 
 @pytest.mark.parametrize(
@@ -115,14 +114,7 @@ async def test_a_row_that_makes_no_sense_is_refused(
         ("event", {"session_id": "nobody", "seq": 1, "job_id": "j", "type": "job.accepted", "data": b"{}"}),
     ],
 )
-async def test_a_row_without_its_parent_is_refused(
-    database_settings: DatabaseSettings, table: str, row: dict[str, Any]
-) -> None:
-    database = Database(database_settings)
-    try:
-        await store_all(database)
-        with pytest.raises(IntegrityError, match=r"(?i)foreign key"):
-            async with database.write() as connection:
-                await connection.execute(insert(TABLES[table]).values(row))
-    finally:
-        await database.close()
+async def test_a_row_without_its_parent_is_refused(database: Database, table: str, row: dict[str, Any]) -> None:
+    with pytest.raises(IntegrityError, match=r"(?i)foreign key"):
+        async with database.write() as connection:
+            await connection.execute(insert(TABLES[table]).values(row))

@@ -31,10 +31,6 @@ class Placeholder:
     end: int
 
 
-class MissingVariable(Exception):
-    """A placeholder has neither a value nor a default."""
-
-
 def find_placeholders(text: str) -> list[Placeholder]:
     """All placeholders by position.
 
