@@ -9,10 +9,12 @@ import pytest
 from sqlalchemy import update
 
 import gateway.streaming.hub
+from gateway.streaming.channel import Batch
 from gateway.streaming.cursor import Cursor
 from gateway.streaming.hub import Hub
 from infra.bus.memory import MemoryBus
-from infra.database.log import EventLog
+from infra.database.engine import Database
+from infra.database.log import EventLog, LogPosition
 from infra.database.models import Session
 from infra.errors import DatabaseUnavailable, NotFound
 from infra.settings import SseSettings
@@ -185,3 +187,41 @@ async def test_draining_wakes_everyone(house: House) -> None:
         house.hub.drain()
         assert woken.is_set()
         assert house.hub.draining
+
+
+class HeldLog(EventLog):
+    """The log, whose answer about a head is under way until the gate opens."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.asked, self.gate = asyncio.Event(), asyncio.Event()
+
+    async def position(self, session_id: str) -> LogPosition | None:
+        found = await super().position(session_id)
+        self.asked.set()
+        await self.gate.wait()
+        return found
+
+
+async def test_what_is_committed_while_the_head_is_being_read_is_in_the_channel_without_a_repair(house: House) -> None:
+    log = HeldLog(house.store.database)
+    hub = Hub(house.bus, log, SseSettings(), house.supervisor, house.store.metrics)
+    await house.bus.start(hub)
+    session_id = await house.submit()
+
+    async def first_batch() -> Batch | None:
+        async with hub.open(session_id) as channel:
+            return await Cursor(channel, 1).advance()
+
+    opening = asyncio.create_task(first_batch())
+    async with asyncio.timeout(5):
+        await log.asked.wait()
+        await house.submit(session_id)
+        log.gate.set()
+        batch = await opening
+    await hub.close()
+
+    assert batch is not None
+    assert [event.name for event in dispatch(batch.frames)] == ["job.accepted"]
+    assert batch.committed_at_us > 0, "it came from the log, not from the bus"
+    assert house.metric("stagecast_gap_repairs_total", cause="hole") == 0
