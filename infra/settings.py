@@ -50,6 +50,12 @@ class SseSettings(BaseModel):
     """The streams: limits are per process, times as their names say."""
 
     max_connections: int = Field(default=10_000, ge=1)
+    max_connections_per_session: int = Field(default=9_000, ge=1)
+    max_connections_per_address: int = Field(default=9_000, ge=1)
+    max_openings_new: int = Field(default=64, ge=1)
+    max_openings_resumed: int = Field(default=256, ge=1)
+    max_age_seconds: float = Field(default=600, gt=0)
+    drain_seconds: float = Field(default=5, ge=0, le=300)
     heartbeat_seconds: float = Field(default=15, gt=0, le=300)
     retry_ms: int = Field(default=2000, ge=1, le=600_000)
     max_event_bytes: int = Field(default=1_048_576, ge=1024)
@@ -62,6 +68,7 @@ class LogSettings(BaseModel):
     """The durable event log of the sessions (not the process's own log lines: those are telemetry)."""
 
     retention_seconds: int = Field(default=86_400, ge=1)
+    max_events_per_session: int = Field(default=100_000, ge=100)
 
 
 class ProcessingSettings(BaseModel):
@@ -74,6 +81,12 @@ class ProcessingSettings(BaseModel):
     batch_size: int = Field(default=100, ge=1, le=10_000)
     max_items: int = Field(default=500, ge=1, le=10_000)
     concurrency: int = Field(default=64, ge=1, le=10_000)
+
+
+class HttpSettings(BaseModel):
+    """The patience of the HTTP server with a client that sends its request slowly."""
+
+    request_timeout_seconds: float = Field(default=10, gt=0, le=3600)
 
 
 class AccessSettings(BaseModel):
@@ -114,6 +127,7 @@ class Settings(BaseSettings):
     sse: SseSettings = SseSettings()
     log: LogSettings = LogSettings()
     processing: ProcessingSettings = ProcessingSettings()
+    http: HttpSettings = HttpSettings()
     access: AccessSettings = AccessSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 
