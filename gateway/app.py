@@ -1,12 +1,9 @@
 """The ASGI application: routes over the services of one process."""
 
-import asyncio
-import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from litestar import Litestar, MediaType, Request, Response, get
@@ -19,6 +16,7 @@ from litestar.types import Message, Scope
 
 from gateway.api import health, jobs, sessions, streams
 from gateway.api.errors import EXCEPTION_HANDLERS
+from gateway.draining import drain, drain_at_signal
 from gateway.services import Services, running
 from infra.settings import Settings
 from infra.telemetry.logs import configure_logs
@@ -67,8 +65,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         async with running(settings) as services:
             app.state.services = services
-            loop = asyncio.get_running_loop()
-            restore = _drain_at_signal(lambda: loop.call_soon_threadsafe(services.hub.drain))
+            restore = drain_at_signal(lambda: drain(services))
             try:
                 yield
             finally:
@@ -118,28 +115,3 @@ async def _secure(message: Message, _scope: Scope) -> None:
 def _services(state: State) -> Services:
     services: Services = state.services
     return services
-
-
-def _drain_at_signal(drain: Callable[[], object]) -> Callable[[], None]:
-    """Begin to drain when the process is told to stop, then let the server's own handler go on.
-
-    The server waits for open streams before the lifespan ends, so that draining there would be too late.
-    """
-    previous: dict[int, Any] = {}
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        drain()
-        if callable(before := previous[number]):
-            before(number, frame)
-
-    try:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            previous[number] = signal.signal(number, handle)
-    except ValueError:  # not in the main thread: whoever embeds the app stops it in another way
-        return lambda: None
-
-    def restore() -> None:
-        for number, before in previous.items():
-            signal.signal(number, before)
-
-    return restore

@@ -7,16 +7,15 @@ the whole channel brings the rest, however many browsers listen.
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from itertools import islice
 
-import msgspec
 import structlog
 
-from gateway.streaming.frames import TERMINAL_TYPES, event_frame
+from gateway.streaming.batch import Batch, Kept, gather, keep
+from gateway.streaming.pages import Page, Pages
 from infra.bus.base import Entry, Message
-from infra.database.log import LogPage, LogPosition
+from infra.database.log import LogPosition
 
-PAGE_EVENTS = 500
 MOST_SHARED_BATCHES = 64
 # Events may have a megabyte each; what the ring lets go is read from the log.
 MOST_RING_BYTES = 4_194_304
@@ -24,45 +23,20 @@ MOST_RING_BYTES = 4_194_304
 log = structlog.stdlib.get_logger(__name__)
 
 
-class LogReader(Protocol):
-    """What a channel asks of the log."""
-
-    async def page(self, session_id: str, after: int, limit: int, job_id: str | None = None) -> LogPage | None: ...
-
-
-class Batch(msgspec.Struct, frozen=True):
-    """Frames to write in one go. `last_seq` is where the cursor stands after them (filtered events count as passed).
-
-    `last_event` is the number of the last event in it (0: none) and `terminal` the job's status if that one ended a
-    run. `committed_at_us` is the first event's commit time, 0 for a replay.
-    """
-
-    frames: bytes
-    count: int
-    last_seq: int
-    last_event: int = 0
-    terminal: str | None = None
-    committed_at_us: int = 0
-
-
-class _Kept(msgspec.Struct, frozen=True):
-    seq: int
-    job_id: str
-    terminal: str | None
-    frame: bytes
-    committed_at_us: int
-
-
 class Channel:
-    """The head and the ring of one session. The ring holds the numbers base+1..head without a hole."""
+    """The head and the ring of one session. The ring holds the numbers base+1..head without a hole.
+
+    `set_back` is called when the log is seen to hold other events under known numbers, or fewer than were known.
+    """
 
     def __init__(
         self,
         session_id: str,
         position: LogPosition,
-        log_reader: LogReader,
+        pages: Pages,
         ring_events: int,
         count_repair: Callable[[str], None],
+        set_back: Callable[["Channel"], None],
     ) -> None:
         self.session_id = session_id
         self.epoch = position.epoch
@@ -70,15 +44,16 @@ class Channel:
         self.trimmed = position.trimmed
         self.lost = False
         self.readers: set[Callable[[], None]] = set()
-        self._log = log_reader
-        self._ring: deque[_Kept] = deque()
+        self._pages = pages
+        self._ring: deque[Kept] = deque()
         self._ring_events = ring_events
         self._ring_bytes = 0
         self._count_repair = count_repair
+        self._set_back = set_back
         self._joined: dict[tuple[int, str | None], Batch] = {}
-        self._pages: dict[tuple[int, str | None], asyncio.Task[LogPage | None]] = {}
         self._target = self.head
         self._repair: asyncio.Task[None] | None = None
+        self._warming: asyncio.Task[None] | None = None
 
     def receive(self, message: Message) -> None:
         """Take a message from the bus: append what is new, notice a hole, ignore what is known."""
@@ -90,14 +65,28 @@ class Channel:
         if message.first_seq > self.head + 1:
             self.expect(last, "hole")
             return
-        new = message.entries[self.head + 1 - message.first_seq :]
-        if new:
+        known = self.head + 1 - message.first_seq
+        if known and self._differs(message.first_seq, message.entries[:known]):
+            self._set_back(self)
+            return
+        if new := message.entries[known:]:
             self._append(new, message.committed_at_us)
 
-    def note(self, position: LogPosition) -> None:
-        """Compare with where the log really stands, as a sweep found it."""
+    def _differs(self, first_seq: int, entries: tuple[Entry, ...]) -> bool:
+        """Whether the ring has other events under these numbers: the database was set back and goes on from there."""
+        for seq, entry in enumerate(entries, first_seq):
+            at = seq - self.base - 1
+            if 0 <= at < len(self._ring) and self._ring[at].frame != keep(self.epoch, seq, entry).frame:
+                return True
+        return False
+
+    def note(self, position: LogPosition, known_head: int = 0) -> None:
+        """Compare with where the log really stands, as a look at it found. `known_head`: our head before that look."""
         if position.epoch != self.epoch:
             self.lose()
+            return
+        if position.head < known_head:
+            self._set_back(self)
             return
         self.trimmed = max(self.trimmed, position.trimmed)
         if position.head > self.head:
@@ -114,7 +103,7 @@ class Channel:
     async def _read_missing(self) -> None:
         while self.head < self._target:
             before = self.head
-            page = await self._log.page(self.session_id, before, PAGE_EVENTS)
+            page = await self._pages.read(self.session_id, before)
             if page is None or page.position.epoch != self.epoch:
                 self.lose()
                 return
@@ -137,9 +126,9 @@ class Channel:
     def _append(self, entries: tuple[Entry, ...], committed_at_us: int) -> None:
         for entry in entries:
             self.head += 1
-            frame = event_frame(self.epoch, self.head, entry)
-            self._ring.append(_Kept(self.head, entry.job_id, TERMINAL_TYPES.get(entry.type), frame, committed_at_us))
-            self._ring_bytes += len(frame)
+            kept = keep(self.epoch, self.head, entry, committed_at_us)
+            self._ring.append(kept)
+            self._ring_bytes += len(kept.frame)
         while len(self._ring) > self._ring_events or (self._ring_bytes > MOST_RING_BYTES and len(self._ring) > 1):
             oldest = self._ring.popleft()
             self.base = oldest.seq
@@ -165,38 +154,56 @@ class Channel:
             wake()
 
     def tail(self, after: int, job_id: str | None) -> Batch:
-        """All frames after a number that the ring still covers; cursors at the same place share the same bytes."""
+        """Frames after a number that the ring still covers; cursors at the same place share the same bytes."""
         key = (after, job_id)
         batch = self._joined.get(key)
         if batch is None:
             if len(self._joined) >= MOST_SHARED_BATCHES:
                 self._joined.clear()  # many stragglers, each at a place of its own: sharing saves nothing then
-            newest = [self._ring[index] for index in range(len(self._ring) - (self.head - after), len(self._ring))]
-            kept = [one for one in newest if job_id is None or one.job_id == job_id]
-            batch = self._joined[key] = Batch(
-                b"".join([one.frame for one in kept]),
-                len(kept),
-                self.head,
-                kept[-1].seq if kept else 0,
-                kept[-1].terminal if kept else None,
-                kept[0].committed_at_us if kept else 0,
-            )
+            newest = islice(self._ring, len(self._ring) - (self.head - after), None)
+            batch = self._joined[key] = gather(newest, self.head, job_id)
         return batch
 
-    async def page(self, after: int, job_id: str | None) -> LogPage | None:
-        """A page of the log; readers of the same page at the same time share one query."""
-        key = (after, job_id)
-        task = self._pages.get(key)
-        if task is None:
-            task = asyncio.create_task(self._log.page(self.session_id, after, PAGE_EVENTS, job_id))
-            self._pages[key] = task
-            task.add_done_callback(lambda _done: self._pages.pop(key, None))
-        # Shielded: one browser that leaves must not cancel the read of the others.
-        return await asyncio.shield(task)
+    async def warm(self, seq: int) -> bool:
+        """Whether the ring covers what follows `seq`; a channel that is new reads its tail from the log for that, once.
+
+        Browsers that come back together after a restart are a few events behind, each at a place of its own: one read
+        serves them all.
+        """
+        if seq < self.base and self.head - seq <= self._ring_events:
+            if self._warming is None:
+                self._warming = asyncio.create_task(self._read_tail(), name=f"warm {self.session_id}")
+            # Shielded: one browser that leaves must not cancel the read of the others.
+            await asyncio.shield(self._warming)
+        return seq >= self.base
+
+    async def _read_tail(self) -> None:
+        base = self.base
+        start = max(self.trimmed, self.head - self._ring_events)
+        try:
+            page = await self._pages.read(self.session_id, start, base - start)
+        except BaseException:
+            self._warming = None  # the next one tries again
+            raise
+        if page is None or page.position.epoch != self.epoch:
+            self.lose()
+        elif self.base == base and page.reached >= base:
+            for seq, entry in reversed([(seq, entry) for seq, entry in page.events if seq <= base]):
+                kept = keep(self.epoch, seq, entry)
+                if len(self._ring) >= self._ring_events or self._ring_bytes + len(kept.frame) > MOST_RING_BYTES:
+                    break
+                self._ring.appendleft(kept)
+                self._ring_bytes += len(kept.frame)
+                self.base = seq - 1
+            self._joined.clear()
+
+    async def page(self, seq: int) -> Page | None:
+        """A page of the log that holds what follows `seq`; None when the session is gone."""
+        return await self._pages.covering(self.session_id, self.epoch, seq)
 
     async def close(self) -> None:
         """Stop what still reads; the last browser has left."""
-        running = [task for task in (self._repair, *self._pages.values()) if task is not None]
+        running = [task for task in (self._repair, self._warming) if task is not None]
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)

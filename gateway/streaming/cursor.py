@@ -4,9 +4,14 @@ Replay after a reconnect, the live tail, the repair of a gap and a slow reader a
 cursor from the channel's ring, or from the log where the ring does not (or no longer) reach.
 """
 
-from gateway.streaming.channel import Batch, Channel
-from gateway.streaming.frames import TERMINAL_TYPES, event_frame
+import asyncio
+
+from gateway.streaming.batch import Batch, gather
+from gateway.streaming.channel import Channel
 from gateway.streaming.position import Position
+
+# The log does not have what the channel knows of: a database that was set back. The next sweep finds out.
+NO_PROGRESS_SECONDS = 0.1
 
 
 class CursorLost(Exception):
@@ -46,24 +51,31 @@ class Cursor:
             raise CursorLost("epoch_changed")
         if self.seq >= channel.head:
             return None
-        batch = channel.tail(self.seq, self.job_id) if self.seq >= channel.base else await self._replay()
+        if self.seq >= channel.base or await channel.warm(self.seq):
+            batch = channel.tail(self.seq, self.job_id)
+        else:
+            batch = await self._replay()
         self.seq = batch.last_seq
         if batch.count:
             self._last_event = max(self._last_event, batch.last_event)
             self.ended = batch.terminal if self.job_id is not None else None
         return batch
 
+    @property
+    def behind(self) -> bool:
+        """Whether what follows must be read from the log."""
+        return self.seq < self.channel.base
+
     async def _replay(self) -> Batch:
         channel = self.channel
-        page = await channel.page(self.seq, self.job_id)
-        if page is None or page.position.epoch != channel.epoch:
+        page = await channel.page(self.seq)
+        if page is None or page.epoch != channel.epoch:
             channel.lose()
             raise CursorLost("epoch_changed")
-        if page.position.trimmed > self.seq:
-            channel.note(page.position)  # so that whoever reconnects is reset at once
+        if page.trimmed > self.seq:
+            channel.trimmed = max(channel.trimmed, page.trimmed)  # so that whoever reconnects is reset at once
             raise CursorLost("behind_retention")
-        if not page.events:
-            return Batch(b"", 0, page.reached)
-        frames = [event_frame(channel.epoch, seq, entry) for seq, entry in page.events]
-        last, newest = page.events[-1]
-        return Batch(b"".join(frames), len(frames), page.reached, last, TERMINAL_TYPES.get(newest.type))
+        if page.reached <= self.seq:
+            await asyncio.sleep(NO_PROGRESS_SECONDS)
+            return Batch(b"", 0, self.seq)
+        return gather(page.after(self.seq), page.reached, self.job_id)

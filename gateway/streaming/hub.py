@@ -5,15 +5,16 @@ bus says that messages may be missing: a lost message is noticed by the next one
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import structlog
 
 from gateway.streaming.channel import Channel
+from gateway.streaming.pages import Pages
 from infra.bus.base import Bus, Message
-from infra.database.log import EventLog, LogPage
+from infra.database.log import EventLog
 from infra.errors import DatabaseUnavailable, NotFound
 from infra.settings import SseSettings
 from infra.tasks import Supervisor
@@ -37,21 +38,41 @@ class _Slot:
     idle_since: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """Since when (the event loop's time) and over how many seconds the streams of a stopping process leave."""
+
+    began: float
+    seconds: float
+
+
+# Gives a session a new epoch if it still has this one.
+Renew = Callable[[str, str], Awaitable[object]]
+
+
 class Hub:
     """Hands out channels and keeps them true. Listens to the bus."""
 
     def __init__(
-        self, bus: Bus, event_log: EventLog, settings: SseSettings, supervisor: Supervisor, metrics: Metrics
+        self,
+        bus: Bus,
+        event_log: EventLog,
+        settings: SseSettings,
+        supervisor: Supervisor,
+        metrics: Metrics,
+        renew: Renew,
     ) -> None:
         self._bus = bus
         self._log = event_log
         self._settings = settings
         self._supervisor = supervisor
         self._metrics = metrics
+        self._renew = renew
+        self._pages = Pages(event_log, metrics.log_reads.inc)
         self._slots: dict[str, _Slot] = {}
+        self._set_back: dict[str, str] = {}
         self._sweep_now = asyncio.Event()
-        self.connections = 0
-        self.draining = False
+        self.leaving: Leaving | None = None
 
     async def start(self) -> None:
         """Begin to listen and to sweep."""
@@ -100,7 +121,9 @@ class Hub:
         except BaseException:
             await self._bus.unsubscribe(session_id)
             raise
-        channel = Channel(session_id, position, self, self._settings.ring_events, self._count_repair)
+        channel = Channel(
+            session_id, position, self._pages, self._settings.ring_events, self._count_repair, self._note_set_back
+        )
         slot = self._slots[session_id]
         slot.channel = channel
         self._metrics.channels.inc()
@@ -108,11 +131,6 @@ class Hub:
             channel.receive(message)
         slot.early.clear()
         return channel
-
-    async def page(self, session_id: str, after: int, limit: int, job_id: str | None = None) -> LogPage | None:
-        """For the channels: a page of the log, counted."""
-        self._metrics.log_reads.inc()
-        return await self._log.page(session_id, after, limit, job_id)
 
     def receive(self, message: Message) -> None:
         """From the bus. Messages that arrive while the head is being read wait for the channel."""
@@ -143,13 +161,32 @@ class Hub:
                 log.warning("sweep_postponed", reason="database unavailable")
 
     async def _sweep(self) -> None:
-        live = [session_id for session_id, slot in self._slots.items() if slot.channel is not None]
+        # The heads as they are now: an answer that is behind them shows a log that was set back.
+        live = [(slot.channel, slot.channel.head) for slot in self._slots.values() if slot.channel is not None]
         for start in range(0, len(live), SESSIONS_PER_QUERY):
-            positions = await self._log.positions(live[start : start + SESSIONS_PER_QUERY])
-            for session_id, position in positions.items():
-                slot = self._slots.get(session_id)
-                if slot is not None and slot.channel is not None:
-                    slot.channel.note(position)
+            some = live[start : start + SESSIONS_PER_QUERY]
+            positions = await self._log.positions([channel.session_id for channel, _ in some])
+            for channel, known_head in some:
+                position = positions.get(channel.session_id)
+                if position is None:
+                    channel.lose()
+                else:
+                    channel.note(position, known_head)
+        await self._renew_set_back()
+
+    def _note_set_back(self, channel: Channel) -> None:
+        self._set_back[channel.session_id] = channel.epoch
+        self._sweep_now.set()
+
+    async def _renew_set_back(self) -> None:
+        """The database lost events that browsers have: under the same numbers it would tell them another story."""
+        for session_id, epoch in list(self._set_back.items()):
+            log.error("log_set_back", session_id=session_id, epoch=epoch)
+            await self._renew(session_id, epoch)
+            del self._set_back[session_id]
+            slot = self._slots.get(session_id)
+            if slot is not None and slot.channel is not None and slot.channel.epoch == epoch:
+                slot.channel.lose()
 
     async def _close_idle(self) -> None:
         horizon = asyncio.get_running_loop().time() - LINGER_SECONDS
@@ -162,9 +199,14 @@ class Hub:
                 await self._bus.unsubscribe(session_id)
                 await slot.channel.close()
 
-    def drain(self) -> None:
-        """Tell every stream to say goodbye; new ones are told to come back."""
-        self.draining = True
+    @property
+    def draining(self) -> bool:
+        """Whether the process is stopping."""
+        return self.leaving is not None
+
+    def drain(self, over_seconds: float = 0.0) -> None:
+        """Have every stream say goodbye, spread over so many seconds; new ones are told to come back."""
+        self.leaving = Leaving(asyncio.get_running_loop().time(), over_seconds)
         for slot in self._slots.values():
             if slot.channel is not None:
                 for wake in tuple(slot.channel.readers):
@@ -177,6 +219,7 @@ class Hub:
             if slot.channel is not None:
                 await slot.channel.close()
         self._slots.clear()
+        await self._pages.close()
 
     def _count_repair(self, cause: str) -> None:
         self._metrics.gap_repairs.labels(cause=cause).inc()

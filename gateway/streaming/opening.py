@@ -21,22 +21,17 @@ class Opened:
     cursor: Cursor
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where the followed stream stands in the log: its first number less one, its last, and how it ended, if it did."""
-
-    before_first: int
-    last: int
-    ended: str | None
-
-
 class Opener:
-    """What one request asked for: a session, or one job of it, from a position, from a snapshot, or from the start."""
+    """What one request asked for: a session, or one job of it, from a position, from a snapshot, or from the start.
+
+    `job` is where the followed job stood when the request came; None on a session's stream.
+    """
 
     def __init__(
         self,
         session_id: str,
         job_id: str | None,
+        job: JobPlace | None,
         position: Position | None,
         from_snapshot: bool,
         event_log: EventLog,
@@ -44,40 +39,47 @@ class Opener:
     ) -> None:
         self.session_id = session_id
         self.job_id = job_id
+        self._job = job
         self._position = position
         self._from_snapshot = from_snapshot
         self._log = event_log
         self._snapshots = snapshots
 
+    @property
+    def resuming(self) -> bool:
+        """Whether the client names a position."""
+        return self._position is not None
+
     async def open(self, channel: Channel) -> Opened | None:
         """The beginning of the stream; None when the client has everything of a job that has ended (204)."""
-        place = await self._place(channel)
-        position = self._position
+        await self._compare(channel)
+        position, ended = self._position, self._job.ended if self._job else None
+        last = self._job.last_seq if self._job else channel.head
         if position is None:
-            trimmed_away = place.ended is not None and place.last <= channel.trimmed
+            trimmed_away = ended is not None and last <= channel.trimmed
             if self._from_snapshot or trimmed_away:
                 return await self._from_current_state(channel, "new", b"")
-            seq = max(channel.trimmed, place.before_first)
-            return self._opened(channel, "new", Cursor(channel, seq, self.job_id, place.last), b"")
+            seq = max(channel.trimmed, self._job.first_seq - 1 if self._job else 0)
+            return self._opened(channel, "new", Cursor(channel, seq, self.job_id, last), b"")
         reason = await self._why_lost(channel, position)
-        if reason == "behind_retention" and place.ended is not None and position.seq >= place.last:
+        if reason == "behind_retention" and ended is not None and position.seq >= last:
             return None  # what was trimmed is what the client has
         if reason is not None:
-            head = Position(channel.epoch, place.last)
+            head = Position(channel.epoch, last)
             reset = control_frame("stream.reset", {"reason": reason, "epoch": channel.epoch, "head": str(head)})
             return await self._from_current_state(channel, "reset", reset)
-        if place.ended is not None and position.seq >= place.last:
+        if ended is not None and position.seq >= last:
             return None
-        return self._opened(channel, "resumed", Cursor(channel, position.seq, self.job_id, place.last), b"")
+        return self._opened(channel, "resumed", Cursor(channel, position.seq, self.job_id, last), b"")
 
-    async def _place(self, channel: Channel) -> _Place:
-        if self.job_id is None:
-            return _Place(0, channel.head, None)
-        job: JobPlace | None = await self._snapshots.place(self.job_id)
-        if job is None:
-            raise NotFound
-        channel.note(job.log)
-        return _Place(job.first_seq - 1, job.last_seq, job.ended)
+    async def _compare(self, channel: Channel) -> None:
+        """Tell the channel what the look at the job has shown; it was before the channel joined, perhaps."""
+        if self._job is None:
+            return
+        if self._job.log.epoch == channel.epoch:
+            channel.note(self._job.log)
+        elif (log := await self._log.position(self.session_id)) is not None:
+            channel.note(log)
 
     async def _why_lost(self, channel: Channel, position: Position) -> str | None:
         if position.epoch != channel.epoch:

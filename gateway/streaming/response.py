@@ -16,20 +16,23 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import structlog
 from sse_starlette import EventSourceResponse
 from starlette.types import Receive, Scope, Send
 
 from gateway.problems import problem
-from gateway.streaming.channel import Batch
+from gateway.streaming.admission import Admission, Refused
+from gateway.streaming.batch import Batch
 from gateway.streaming.cursor import Cursor, CursorLost
 from gateway.streaming.frames import control_frame, retry_frame
 from gateway.streaming.hub import Hub
+from gateway.streaming.lifetime import Lifetime
 from gateway.streaming.opening import Opener
 from infra.database.log import EventLog
 from infra.database.repositories.snapshots import Snapshots
-from infra.errors import DatabaseUnavailable, NotFound
+from infra.errors import DatabaseUnavailable, NotFound, Overloaded
 from infra.settings import SseSettings
 from infra.telemetry.metrics import Metrics
 
@@ -48,9 +51,16 @@ class StreamContext:
     """What every stream of a process shares."""
 
     def __init__(
-        self, hub: Hub, event_log: EventLog, snapshots: Snapshots, settings: SseSettings, metrics: Metrics
+        self,
+        hub: Hub,
+        admission: Admission,
+        event_log: EventLog,
+        snapshots: Snapshots,
+        settings: SseSettings,
+        metrics: Metrics,
     ) -> None:
         self.hub = hub
+        self.admission = admission
         self.log = event_log
         self.snapshots = snapshots
         self.settings = settings
@@ -78,71 +88,96 @@ class EventStream(EventSourceResponse):
             await self._start(send)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
-        hub = self._context.hub
-        if hub.draining or hub.connections >= self._context.settings.max_connections:
-            self._context.metrics.refused.inc()
-            await self._refuse(send)
+        if self._context.hub.draining:
+            await self._refuse(send, "draining")
             return
-        hub.connections += 1
-        self._context.metrics.connections.inc()
-        listener = asyncio.create_task(self._listen(receive))
+        client = scope.get("client")
         try:
-            await self._serve(send)
+            with self._context.admission.place(self._opener.session_id, client[0] if client else None):
+                await self._hold(receive, send)
+        except Refused as refused:
+            await self._refuse(send, refused.reason)
+
+    async def _hold(self, receive: Receive, send: Send) -> None:
+        listener = asyncio.create_task(self._listen(receive))
+        reason = "cut"
+        try:
+            reason = await self._serve(send)
         except (TimeoutError, OSError) as error:
             log.info("stream_cut", session_id=self._opener.session_id, error=type(error).__name__)
+        except Refused:
+            reason = "refused"
+            raise
         finally:
-            hub.connections -= 1
-            self._context.metrics.connections.dec()
             listener.cancel()
+            self._context.metrics.closed.labels(reason=reason).inc()
 
-    async def _serve(self, send: Send) -> None:
-        started = False
+    async def _serve(self, send: Send) -> str:
+        """The whole stream; returns why it is over."""
+        context, started = self._context, False
         try:
-            async with self._context.hub.open(self._opener.session_id) as channel:
-                opened = await self._opener.open(channel)
+            async with AsyncExitStack() as stack:
+                async with context.admission.opening(self._opener.resuming):
+                    channel = await stack.enter_async_context(context.hub.open(self._opener.session_id))
+                    opened = await self._opener.open(channel)
                 if opened is None:
                     await _answer(send, 204, b"")
-                    return
+                    return "ended"
                 channel.readers.add(self._wake)
-                try:
-                    await self._start(send)
-                    started = True
-                    await self._write(send, retry_frame(self._context.retry_ms()) + opened.frames)
-                    await self._follow(send, opened.cursor)
-                finally:
-                    channel.readers.discard(self._wake)
+                stack.callback(channel.readers.discard, self._wake)
+                await self._start(send)
+                started = True
+                await self._write(send, retry_frame(context.retry_ms()) + opened.frames)
+                return await self._follow(send, opened.cursor)
         except NotFound as error:
             await _answer(send, 404, problem(error))
-        except DatabaseUnavailable:
-            await self._refuse(send, started)
+            return "not_found"
+        except (DatabaseUnavailable, Overloaded):
+            await self._refuse(send, "database", started)
+            return "database"
         except CursorLost as lost:
             # Closed between two events: the browser comes back with its last id, and the opening resets it.
             log.info("cursor_lost", session_id=self._opener.session_id, reason=lost.reason)
             await self._finish(send, b"")
+            return "lost"
 
-    async def _follow(self, send: Send, cursor: Cursor) -> None:
-        loop, settings = asyncio.get_running_loop(), self._context.settings
-        heartbeat = loop.time() + settings.heartbeat_seconds * random.uniform(0.8, 1.0)
+    async def _follow(self, send: Send, cursor: Cursor) -> str:
+        lifetime = Lifetime(self._context.settings, self._context.hub)
         waited = False
         while not self._gone:
             batch = await cursor.advance()
-            if batch is not None:
-                if batch.count:
-                    await self._write(send, batch.frames)
-                    self._measure(batch, waited)
-            elif cursor.ended is not None:
+            if batch is not None and batch.count:
+                await self._write(send, batch.frames)
+                self._measure(batch, waited)
+            if cursor.ended is not None and (batch is None or await self._is_over(cursor)):
                 end = {"job_id": cursor.job_id, "status": cursor.ended, "head": str(cursor.head)}
                 await self._finish(send, control_frame("stream.end", end))
-                return
-            elif self._context.hub.draining:
-                await self._finish(send, control_frame("stream.drain", {"retry_ms": self._context.retry_ms()}))
-                return
-            elif loop.time() >= heartbeat:
-                head = {"epoch": cursor.channel.epoch, "head": str(cursor.head)}
-                await self._write(send, control_frame("stream.head", head))
-                heartbeat = loop.time() + settings.heartbeat_seconds
-            else:
-                waited = await self._woken_before(heartbeat)
+                return "ended"
+            if reason := lifetime.over():
+                await self._finish(send, self._farewell(reason, cursor, caught_up=batch is None))
+                return reason
+            if batch is None:
+                if lifetime.beats():
+                    await self._write(send, _head_frame(cursor))
+                else:
+                    waited = await self._woken_before(lifetime.next_moment)
+        return "gone"
+
+    async def _is_over(self, cursor: Cursor) -> bool:
+        """Whether the job's end that was just replayed is still its last word, so that reading on would find nothing.
+
+        Events of the session's other jobs may follow by the thousand. A retry would have begun another run.
+        """
+        if not cursor.behind or cursor.job_id is None:
+            return False
+        place = await self._context.snapshots.place(cursor.job_id)
+        return place is not None and place.ended is not None and place.last_seq == cursor.head.seq
+
+    def _farewell(self, reason: str, cursor: Cursor, caught_up: bool) -> bytes:
+        if reason == "drained":
+            retry_ms = self._context.retry_ms()
+            return retry_frame(retry_ms) + control_frame("stream.drain", {"retry_ms": retry_ms})
+        return _head_frame(cursor) if caught_up else b""  # to who has everything, the proof of it
 
     def _wake(self) -> None:
         self._woken = True
@@ -190,8 +225,9 @@ class EventStream(EventSourceResponse):
         async with asyncio.timeout(self.send_timeout):
             await send({"type": "http.response.body", "body": frames, "more_body": False})
 
-    async def _refuse(self, send: Send, started: bool = False) -> None:
+    async def _refuse(self, send: Send, reason: str, started: bool = False) -> None:
         """The refusal that browsers come back from: any status but 200 would be final to them."""
+        self._context.metrics.refused.labels(reason=reason).inc()
         retry_ms = self._context.retry_ms()
         if not started:
             await self._start(send)
@@ -202,12 +238,15 @@ class BusyStream(EventStream):
     """A stream that cannot be opened right now, because the database is away."""
 
     def __init__(self, context: StreamContext) -> None:
-        super().__init__(context, Opener("", None, None, False, context.log, context.snapshots))
+        super().__init__(context, Opener("", None, None, None, False, context.log, context.snapshots))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse in the form that browsers come back from."""
-        self._context.metrics.refused.inc()
-        await self._refuse(send)
+        await self._refuse(send, "database")
+
+
+def _head_frame(cursor: Cursor) -> bytes:
+    return control_frame("stream.head", {"epoch": cursor.channel.epoch, "head": str(cursor.head)})
 
 
 def _resolve(waiting: asyncio.Future[None]) -> None:

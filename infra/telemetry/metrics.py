@@ -23,7 +23,10 @@ class Metrics:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         self.connections = Gauge("stagecast_connections", "Open event streams", registry=registry)
-        self.refused = Counter("stagecast_connections_refused", "Streams answered with stream.busy", registry=registry)
+        self.refused = Counter(
+            "stagecast_connections_refused", "Streams answered with stream.busy", ["reason"], registry=registry
+        )
+        self.closed = Counter("stagecast_connections_closed", "Streams that are over", ["reason"], registry=registry)
         self.channels = Gauge("stagecast_channels", "Sessions with at least one open stream", registry=registry)
         self.delivered = Counter("stagecast_events_delivered", "Durable events written to sockets", registry=registry)
         self.committed = Counter("stagecast_events_committed", "Events appended to the log", registry=registry)

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from gateway.streaming.channel import Channel
+from gateway.streaming.pages import Pages
 from infra.bus.base import Entry, Message
 from infra.database.log import LogPage, LogPosition
 from infra.errors import DatabaseUnavailable
@@ -21,8 +22,9 @@ class ListedLog:
     trimmed: int = 0
     away: bool = False
     gate: asyncio.Event | None = None
-    reads: list[tuple[int, str | None]] = field(default_factory=list)
+    reads: list[int] = field(default_factory=list)
     repairs: list[str] = field(default_factory=list)
+    set_back: list[Channel] = field(default_factory=list)
 
     @property
     def position(self) -> LogPosition:
@@ -35,22 +37,22 @@ class ListedLog:
         self.entries += new
         return Message(SESSION, self.epoch, first, new, committed_at_us=first)
 
-    async def page(self, session_id: str, after: int, limit: int, job_id: str | None = None) -> LogPage | None:
+    async def page(self, session_id: str, after: int, limit: int) -> LogPage | None:
         assert session_id == SESSION
-        self.reads.append((after, job_id))
+        self.reads.append(after)
         await asyncio.sleep(0)
         if self.away:
             raise DatabaseUnavailable
         # What a query sees is fixed when it runs; how long its answer travels is another matter.
         kept = [(seq, entry) for seq, entry in enumerate(self.entries, 1) if seq > max(after, self.trimmed)]
-        page = tuple((seq, entry) for seq, entry in kept if job_id is None or entry.job_id == job_id)[:limit]
+        page = tuple(kept[:limit])
         position = self.position
         await asyncio.sleep(0)
         if self.gate is not None:
             await self.gate.wait()
-        reached = page[-1][0] if len(page) == limit else max(after, position.head)
-        return LogPage(page, reached, position)
+        return LogPage(page, page[-1][0] if page else max(after, self.trimmed), position)
 
     def channel(self, ring_events: int = 256) -> Channel:
         """A channel of this log as it stands now."""
-        return Channel(SESSION, self.position, self, ring_events, self.repairs.append)
+        pages = Pages(self, lambda: None)
+        return Channel(SESSION, self.position, pages, ring_events, self.repairs.append, self.set_back.append)

@@ -19,7 +19,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-import gateway.streaming.channel
+import gateway.streaming.batch
+import gateway.streaming.pages
 from gateway.streaming.channel import Channel
 from gateway.streaming.cursor import Cursor, CursorLost
 from infra.bus.base import Message
@@ -29,6 +30,7 @@ from tests.unit.streaming.wire import dispatch
 
 # Small enough that a history of a few dozen events needs several pages.
 SMALL_PAGE_EVENTS = 4
+SMALL_BATCH_BYTES = 200
 MOST_READERS = 5
 
 
@@ -232,7 +234,8 @@ class ChannelHistories(RuleBasedStateMachine):
 
 
 def test_every_cursor_ends_with_all_events_in_order_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway.streaming.channel, "PAGE_EVENTS", SMALL_PAGE_EVENTS)
+    monkeypatch.setattr(gateway.streaming.pages, "PAGE_EVENTS", SMALL_PAGE_EVENTS)
+    monkeypatch.setattr(gateway.streaming.batch, "MOST_BATCH_BYTES", SMALL_BATCH_BYTES)
     run_state_machine_as_test(
         ChannelHistories, settings=settings(max_examples=120, stateful_step_count=40, deadline=None)
     )

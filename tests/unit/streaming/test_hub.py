@@ -9,10 +9,11 @@ import pytest
 from sqlalchemy import update
 
 import gateway.streaming.hub
-from gateway.streaming.channel import Batch
+from gateway.streaming.batch import Batch
 from gateway.streaming.cursor import Cursor
 from gateway.streaming.hub import Hub
 from infra.bus.memory import MemoryBus
+from infra.database.continuity import Continuity
 from infra.database.engine import Database
 from infra.database.log import EventLog, LogPosition
 from infra.database.models import Session
@@ -34,7 +35,8 @@ class House:
         self.store = store
         self.bus = bus
         self.supervisor = Supervisor(store.metrics)
-        self.hub = Hub(bus, EventLog(store.database), SseSettings(), self.supervisor, store.metrics)
+        log, renew = EventLog(store.database), Continuity(store.database).renew
+        self.hub = Hub(bus, log, SseSettings(), self.supervisor, store.metrics, renew)
 
     async def submit(self, session_id: str | None = None) -> str:
         accepted = await self.store.committer.commit(Submit(JOB, session_id, None, 3))
@@ -205,7 +207,8 @@ class HeldLog(EventLog):
 
 async def test_what_is_committed_while_the_head_is_being_read_is_in_the_channel_without_a_repair(house: House) -> None:
     log = HeldLog(house.store.database)
-    hub = Hub(house.bus, log, SseSettings(), house.supervisor, house.store.metrics)
+    renew = Continuity(house.store.database).renew
+    hub = Hub(house.bus, log, SseSettings(), house.supervisor, house.store.metrics, renew)
     await house.bus.start(hub)
     session_id = await house.submit()
 

@@ -20,12 +20,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from sqlalchemy import delete, select, update
 
+import gateway.streaming.batch
+import gateway.streaming.pages
 from gateway.streaming.cursor import Cursor, CursorLost
 from gateway.streaming.frames import TERMINAL_TYPES
 from gateway.streaming.hub import Hub
 from gateway.streaming.opening import Opener
 from gateway.streaming.position import parse_position
 from infra.bus.base import BusListener, Message
+from infra.database.continuity import Continuity
 from infra.database.log import EventLog
 from infra.database.models import Event, MenuItem, Session
 from infra.database.repositories.snapshots import Snapshots
@@ -43,6 +46,9 @@ from tests.unit.streaming.wire import Dispatched, dispatch
 STAGES = tuple(KINDS["menu"].stages)
 MOST_JOBS = 2
 MOST_BROWSERS = 5
+# So small that pages and batches end in the middle of what a browser lacks.
+SMALL_PAGE_EVENTS = 7
+SMALL_BATCH_BYTES = 600
 SETTLE_SECONDS = 10.0
 # Which of however many there are: how changes group into messages is the committer's, so no draw may depend on it.
 INDEX = st.integers(0, 59)
@@ -125,7 +131,8 @@ class Browser:
     async def connect(self) -> None:
         world, truth = self.histories, self.histories.truth
         position = parse_position(self.last_id, "Last-Event-ID") if self.last_id else None
-        opener = Opener(world.session_id, self.job_id, position, self.from_snapshot, world.log, world.snapshots)
+        job = await world.snapshots.place(self.job_id) if self.job_id else None
+        opener = Opener(world.session_id, self.job_id, job, position, self.from_snapshot, world.log, world.snapshots)
         channel = await self._stack.enter_async_context(world.hub.open(world.session_id))
         opened = await opener.open(channel)
         if opened is None:
@@ -238,7 +245,8 @@ class StreamHistories(RuleBasedStateMachine):
         await self.store.__aenter__()
         self.log, self.snapshots = EventLog(self.store.database), Snapshots(self.store.database)
         self.supervisor = Supervisor(self.store.metrics)
-        self.hub = Hub(self.bus, self.log, SseSettings(ring_events=ring), self.supervisor, self.store.metrics)
+        renew = Continuity(self.store.database).renew
+        self.hub = Hub(self.bus, self.log, SseSettings(ring_events=ring), self.supervisor, self.store.metrics, renew)
         await self.hub.start()
         self.session_id = ""
         await self._submit()
@@ -459,6 +467,8 @@ class StreamHistories(RuleBasedStateMachine):
 
 def test_every_browser_ends_with_all_events_in_order_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(StreamHistories, "template", make_sqlite_template(tmp_path), raising=False)
+    monkeypatch.setattr(gateway.streaming.pages, "PAGE_EVENTS", SMALL_PAGE_EVENTS)
+    monkeypatch.setattr(gateway.streaming.batch, "MOST_BATCH_BYTES", SMALL_BATCH_BYTES)
     run_state_machine_as_test(
         StreamHistories, settings=settings(max_examples=35, stateful_step_count=50, deadline=None)
     )

@@ -1,0 +1,62 @@
+"""Frames on their way from a log to a socket: single events as they are kept, and what one write takes of them."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from gateway.streaming.frames import TERMINAL_TYPES, event_frame
+from infra.bus.base import Entry
+
+# What one connection holds of the log at most, one event more at the most: a browser that stops reading keeps this and
+# its socket's buffer, whatever the log holds for it.
+MOST_BATCH_BYTES = 262_144
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """One event, ready to be written. `terminal`: the job's status if it ended a run; commit time in unix µs, or 0."""
+
+    seq: int
+    job_id: str
+    terminal: str | None
+    frame: bytes
+    committed_at_us: int
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Frames to write in one go. `last_seq` is where the cursor stands after them (filtered events count as passed).
+
+    `last_event` is the number of the last event in it (0: none) and `terminal` the job's status if that one ended a
+    run. `committed_at_us` is the first event's commit time, 0 for a replay.
+    """
+
+    frames: bytes
+    count: int
+    last_seq: int
+    last_event: int = 0
+    terminal: str | None = None
+    committed_at_us: int = 0
+
+
+def keep(epoch: str, seq: int, entry: Entry, committed_at_us: int = 0) -> Kept:
+    """An event of the log with its frame."""
+    frame = event_frame(epoch, seq, entry)
+    return Kept(seq, entry.job_id, TERMINAL_TYPES.get(entry.type), frame, committed_at_us)
+
+
+def gather(events: Iterable[Kept], reached: int, job_id: str | None) -> Batch:
+    """The frames of one job (None: of all), in order, as many as fit; the rest is for the next batch."""
+    taken: list[Kept] = []
+    size = 0
+    for one in events:
+        if job_id is not None and one.job_id != job_id:
+            continue
+        size += len(one.frame)
+        if taken and size > MOST_BATCH_BYTES:
+            reached = one.seq - 1
+            break
+        taken.append(one)
+    if not taken:
+        return Batch(b"", 0, reached)
+    first, last = taken[0], taken[-1]
+    frames = b"".join([one.frame for one in taken])
+    return Batch(frames, len(taken), reached, last.seq, last.terminal, first.committed_at_us)
