@@ -101,6 +101,8 @@ class Opener:
             state = await self._snapshots.job(self.job_id)
         if state is None:
             raise NotFound
+        if state.body["epoch"] != channel.epoch:
+            channel.lose()
         known = int(state.body["head"].rpartition(".")[2])
         cursor = Cursor(channel, state.seq, self.job_id, known, state.ended)
         return self._opened(

@@ -25,11 +25,12 @@ from starlette.types import Receive, Scope, Send
 from gateway.problems import problem
 from gateway.streaming.admission import Admission, Refused
 from gateway.streaming.batch import Batch
+from gateway.streaming.channel import Channel
 from gateway.streaming.cursor import Cursor, CursorLost
 from gateway.streaming.frames import control_frame, retry_frame
 from gateway.streaming.hub import Hub
 from gateway.streaming.lifetime import Lifetime
-from gateway.streaming.opening import Opener
+from gateway.streaming.opening import Opened, Opener
 from infra.database.log import EventLog
 from infra.database.repositories.snapshots import Snapshots
 from infra.errors import DatabaseUnavailable, NotFound, Overloaded
@@ -39,6 +40,7 @@ from infra.telemetry.metrics import Metrics
 log = structlog.stdlib.get_logger(__name__)
 
 SLICE_BYTES = 65_536
+OPENING_TRIES = 3
 HEADERS = {"Cache-Control": "no-store, no-transform", "Referrer-Policy": "no-referrer"}
 
 
@@ -118,8 +120,7 @@ class EventStream(EventSourceResponse):
         try:
             async with AsyncExitStack() as stack:
                 async with context.admission.opening(self._opener.resuming):
-                    channel = await stack.enter_async_context(context.hub.open(self._opener.session_id))
-                    opened = await self._opener.open(channel)
+                    channel, opened = await self._open(stack)
                 if opened is None:
                     await _answer(send, 204, b"")
                     return "ended"
@@ -140,6 +141,20 @@ class EventStream(EventSourceResponse):
             log.info("cursor_lost", session_id=self._opener.session_id, reason=lost.reason)
             await self._finish(send, b"")
             return "lost"
+
+    async def _open(self, stack: AsyncExitStack) -> tuple[Channel, Opened | None]:
+        """A channel, held by the stack, and the beginning of the stream. Raises Refused, NotFound, DatabaseUnavailable.
+
+        The opening itself may be what finds out that the channel's log is of a former life; then it begins anew.
+        """
+        for _ in range(OPENING_TRIES):
+            async with AsyncExitStack() as trial:
+                channel = await trial.enter_async_context(self._context.hub.open(self._opener.session_id))
+                opened = await self._opener.open(channel)
+                if not channel.lost:
+                    stack.push_async_callback(trial.pop_all().aclose)
+                    return channel, opened
+        raise Refused("opening")
 
     async def _follow(self, send: Send, cursor: Cursor) -> str:
         lifetime = Lifetime(self._context.settings, self._context.hub)

@@ -17,6 +17,8 @@ from infra.settings import Settings
 
 # Their values hold passwords and keys.
 _SECRET = frozenset({"url", "secret"})
+# What a connection may have in the kernel beyond what its network takes.
+MOST_UNSENT_BYTES = 131_072
 # compose.yaml's own, see .env.example.
 _FOR_COMPOSE = frozenset({"STAGECAST_POSTGRES_PASSWORD", "STAGECAST_PUBLISHED_PORT"})
 
@@ -108,6 +110,7 @@ def open_socket(host: str, port: int, send_timeout_seconds: float = 30) -> socke
     """A bound socket, not yet listening, so that nobody waits for a server that does not start. Raises Stop.
 
     Its connections inherit a limit on unacknowledged data: closing one that takes nothing would otherwise wait for it.
+    And one on what the kernel keeps for a reader that has stopped: 0.25 MB instead of 2.9 MB (Linux 6, loopback).
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -121,6 +124,8 @@ def open_socket(host: str, port: int, send_timeout_seconds: float = 30) -> socke
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(send_timeout_seconds * 1000))
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MOST_UNSENT_BYTES)
         listener.bind(address)
     except OSError as error:
         listener.close()

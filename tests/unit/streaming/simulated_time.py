@@ -1,6 +1,6 @@
 """An event loop whose clock jumps: when nothing is left to do, it is at once the time of the next timer.
 
-Hours of sweeps, heartbeats and retries pass in a second, and what happens when is exact. Only for code without real I/O.
+Hours of sweeps, heartbeats and retries pass in a second, and the time of everything is exact. Only without real I/O.
 """
 
 import asyncio

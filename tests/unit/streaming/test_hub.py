@@ -1,12 +1,12 @@
 """The hub: one channel for each session with browsers, joined once, kept warm, replaced when it is lost."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 import gateway.streaming.hub
 from gateway.streaming.batch import Batch
@@ -16,7 +16,7 @@ from infra.bus.memory import MemoryBus
 from infra.database.continuity import Continuity
 from infra.database.engine import Database
 from infra.database.log import EventLog, LogPosition
-from infra.database.models import Session
+from infra.database.models import Event, Session
 from infra.errors import DatabaseUnavailable, NotFound
 from infra.settings import SseSettings
 from infra.tasks import Supervisor
@@ -228,3 +228,47 @@ async def test_what_is_committed_while_the_head_is_being_read_is_in_the_channel_
     assert [event.name for event in dispatch(batch.frames)] == ["job.accepted"]
     assert batch.committed_at_us > 0, "it came from the log, not from the bus"
     assert house.metric("stagecast_gap_repairs_total", cause="hole") == 0
+
+
+async def test_a_log_that_was_set_back_gets_a_new_epoch_and_its_readers_start_over(house: House) -> None:
+    session_id = await house.submit()
+    await house.submit(session_id)
+    async with house.hub.open(session_id) as before:
+        assert before.head == 2
+        async with house.store.database.write() as connection:
+            await connection.execute(delete(Event).where(Event.seq == 2))
+            await connection.execute(update(Session).values(head=1))
+        house.hub.gap_possible()
+        await wait_for(lambda: before.lost)
+        async with house.hub.open(session_id) as after:
+            assert after.epoch != before.epoch
+            assert after.head == 1
+
+
+async def test_a_session_that_is_gone_from_the_database_is_lost(house: House) -> None:
+    session_id = await house.submit()
+    async with house.hub.open(session_id) as channel:
+        async with house.store.database.write() as connection:
+            await connection.execute(delete(Session))
+        house.hub.gap_possible()
+        await wait_for(lambda: channel.lost)
+
+
+async def test_sessions_that_are_opened_in_the_same_moment_are_looked_up_by_one_query(house: House) -> None:
+    sessions = [await house.submit() for _ in range(30)]
+    queries = 0
+    positions = EventLog.positions
+
+    class CountedLog(EventLog):
+        async def positions(self, session_ids: Sequence[str]) -> dict[str, LogPosition]:
+            nonlocal queries
+            queries += 1
+            return await positions(self, session_ids)
+
+    renew = Continuity(house.store.database).renew
+    log = CountedLog(house.store.database)
+    hub = Hub(house.bus, log, SseSettings(), house.supervisor, house.store.metrics, renew)
+    async with AsyncExitStack() as stack:
+        await asyncio.gather(*(stack.enter_async_context(hub.open(one)) for one in sessions))
+    await hub.close()
+    assert queries <= 2

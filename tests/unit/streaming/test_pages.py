@@ -1,0 +1,136 @@
+"""Replays share the pages of the log: one read per session and page at most, and what is held of them is bounded."""
+
+import asyncio
+
+import pytest
+
+import gateway.streaming.pages
+from gateway.streaming.batch import MOST_BATCH_BYTES
+from gateway.streaming.channel import Channel
+from gateway.streaming.cursor import Cursor
+from gateway.streaming.pages import Pages
+from infra.bus.base import Entry, Message
+from tests.unit.streaming.listed_log import JOBS, SESSION, ListedLog
+from tests.unit.streaming.test_channel import read_all
+from tests.waiting import wait_for
+
+A, B, _ = JOBS
+
+
+def channel_over(log: ListedLog, pages: Pages, ring_events: int = 16) -> Channel:
+    return Channel(SESSION, log.position, pages, ring_events, log.repairs.append, log.set_back.append)
+
+
+@pytest.fixture(autouse=True)
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway.streaming.pages, "PAGE_EVENTS", 100)
+
+
+async def test_a_wave_far_behind_reads_each_page_once() -> None:
+    log = ListedLog()
+    log.commit(*[A, B] * 500)
+    channel = channel_over(log, Pages(log, lambda: None))
+    places = range(3, 900, 7)
+    seen = await asyncio.gather(*(read_all(Cursor(channel, place)) for place in places))
+    assert seen == [list(range(place + 1, 1001)) for place in places]
+    assert len(log.reads) == len(set(log.reads)), "a page was read twice"
+    assert len(log.reads) <= 11, "ten pages, and the tail of the ring"
+
+
+async def test_a_wave_close_behind_a_new_channel_is_one_read() -> None:
+    log = ListedLog()
+    log.commit(*[A] * 300)
+    channel = channel_over(log, Pages(log, lambda: None), ring_events=256)
+    places = range(50, 300)
+    seen = await asyncio.gather(*(read_all(Cursor(channel, place)) for place in places))
+    assert seen == [list(range(place + 1, 301)) for place in places]
+    assert log.reads == [44], "the ring's worth before the head, once"
+
+
+async def test_what_is_committed_while_the_tail_is_being_read_is_not_lost_or_doubled() -> None:
+    log = ListedLog()
+    log.commit(*[A] * 40)
+    log.gate = asyncio.Event()
+    channel = channel_over(log, Pages(log, lambda: None), ring_events=256)
+    reading = asyncio.create_task(read_all(Cursor(channel, 10)))
+    await wait_for(lambda: bool(log.reads))
+    channel.receive(log.commit(A, B, A))
+    log.gate.set()
+    assert await reading == list(range(11, 44))
+
+
+async def test_a_read_of_the_tail_that_failed_is_tried_again() -> None:
+    log = ListedLog()
+    log.commit(*[A] * 40)
+    channel = channel_over(log, Pages(log, lambda: None), ring_events=256)
+    log.away = True
+    failed = await asyncio.gather(read_all(Cursor(channel, 0)), return_exceptions=True)
+    assert isinstance(failed[0], Exception)
+    log.away = False
+    assert await read_all(Cursor(channel, 0)) == list(range(1, 41))
+
+
+async def test_pages_of_sessions_that_nobody_reads_any_more_are_let_go() -> None:
+    log = ListedLog()
+    log.commit(*[A] * 1000)
+    pages = Pages(log, lambda: None, most_bytes=60_000)
+    channel = channel_over(log, pages)
+    assert await read_all(Cursor(channel, 0)) == list(range(1, 1001))
+    assert pages._bytes <= 60_000
+    assert len(pages._kept) < 10
+    log.reads.clear()
+    assert await read_all(Cursor(channel, 0)) == list(range(1, 1001))
+    assert log.reads, "everything is still kept"
+
+
+@pytest.mark.parametrize("ring_events", [16, 256])
+async def test_a_connection_never_holds_more_than_a_batch(ring_events: int) -> None:
+    log = ListedLog()
+    big = Entry(A, "item.updated", b'{"text":"' + b"x" * 60_000 + b'"}')
+    log.entries += (big,) * 40
+    channel = channel_over(log, Pages(log, lambda: None), ring_events)
+    cursor, sizes, seqs = Cursor(channel, 0), [], 0
+    while (batch := await cursor.advance()) is not None:
+        sizes.append(len(batch.frames))
+        seqs += batch.count
+    assert seqs == 40
+    assert max(sizes) <= MOST_BATCH_BYTES
+
+
+async def test_an_event_larger_than_a_batch_comes_alone() -> None:
+    log = ListedLog()
+    log.commit(A)
+    log.entries += (Entry(A, "item.updated", b'{"text":"' + b"x" * (2 * MOST_BATCH_BYTES) + b'"}'),)
+    log.commit(A)
+    assert await read_all(Cursor(channel_over(log, Pages(log, lambda: None)), 0)) == [1, 2, 3]
+
+
+async def test_a_message_with_other_events_under_known_numbers_shows_a_log_that_was_set_back() -> None:
+    log = ListedLog()
+    channel = channel_over(log, Pages(log, lambda: None))
+    channel.receive(log.commit(A, A, A))
+    restored = ListedLog(epoch=log.epoch)
+    restored.commit(A)
+    another = restored.commit(B, B)
+    entries = tuple(Entry(one.job_id, one.type, one.data.replace(b"n", b"m")) for one in another.entries)
+    channel.receive(Message(SESSION, log.epoch, another.first_seq, entries))
+    assert log.set_back == [channel]
+
+
+async def test_a_message_that_comes_twice_shows_nothing() -> None:
+    log = ListedLog()
+    channel = channel_over(log, Pages(log, lambda: None))
+    message = log.commit(A, B, A)
+    channel.receive(message)
+    channel.receive(message)
+    assert log.set_back == []
+
+
+async def test_a_log_that_ends_before_what_is_known_was_set_back() -> None:
+    log = ListedLog()
+    channel = channel_over(log, Pages(log, lambda: None))
+    channel.receive(log.commit(A, A, A))
+    before = channel.head
+    del log.entries[1:]
+    channel.note(log.position, known_head=before)
+    assert log.set_back == [channel]
