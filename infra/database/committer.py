@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import text
+from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from tenacity import (
     AsyncRetrying,
@@ -27,6 +28,7 @@ from tenacity import (
 from infra.bus.base import Message
 from infra.database.draft import Change
 from infra.database.engine import Database, is_transient
+from infra.database.models import EVENT
 from infra.database.transaction import Decided, apply
 from infra.errors import DatabaseUnavailable, OutcomeUnknown, Overloaded, StagecastError
 from infra.telemetry.metrics import Metrics
@@ -152,35 +154,59 @@ class Committer:
                 written = await apply(connection, self._database.now(), changes)
         except Exception as error:
             # The connection broke during COMMIT: only the server knows whether it happened.
-            if written and transaction_id and is_transient(error) and await self._did_commit(transaction_id):
+            if (
+                written
+                and transaction_id
+                and is_transient(error)
+                and await self._did_commit(transaction_id, written[1])
+            ):
                 return written
             raise
         return written
 
-    async def _did_commit(self, transaction_id: str) -> bool:
+    async def _did_commit(self, transaction_id: str, messages: Sequence[Message]) -> bool:
         """Ask the server. Raises OutcomeUnknown when it can't say: then nobody may write the changes again."""
         asking = AsyncRetrying(
             stop=stop_after_delay(LONGEST_DOUBT_SECONDS), wait=wait_random_exponential(multiplier=0.1, max=2)
         )
         try:
-            status: str = await asking(self._ask_status, transaction_id)
+            return await asking(self._ask, transaction_id, messages)
         except RetryError as error:
             raise OutcomeUnknown from error
-        return status == "committed"
 
-    async def _ask_status(self, transaction_id: str) -> str:
+    async def _ask(self, transaction_id: str, messages: Sequence[Message]) -> bool:
         async with self._database.read() as connection:
-            status = await connection.scalar(
-                text("SELECT pg_xact_status(CAST(CAST(:id AS text) AS xid8))"), {"id": transaction_id}
-            )
-        if status == "in progress":  # the server has not noticed the break, and may commit yet
-            raise DatabaseUnavailable
-        return str(status)
+            try:
+                status = await connection.scalar(_STATUS, {"id": transaction_id})
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) == _UNKNOWN_TRANSACTION:
+                    return False
+                raise
+            if status == "in progress":  # the server has not noticed the break, and may commit yet
+                raise DatabaseUnavailable
+            # A crash forgets the numbers of transactions that it lost, and gives them to others: only when our events
+            # are there too was it ours that committed.
+            return status == "committed" and await _stands(connection, messages)
 
     def _count_retry(self, state: RetryCallState) -> None:
         self._metrics.commit_retries.inc()
         error = state.outcome.exception() if state.outcome else None
         log.warning("commit_retried", tries=state.attempt_number, error=str(error)[:300])
+
+
+_STATUS = text("SELECT pg_xact_status(CAST(CAST(:id AS text) AS xid8))")
+# "transaction ID ... is in the future": the server crashed and has not come that far again.
+_UNKNOWN_TRANSACTION = "22023"
+
+
+async def _stands(connection: AsyncConnection, messages: Sequence[Message]) -> bool:
+    """Whether the log has these events under these numbers."""
+    if not messages:
+        return True
+    first = messages[0]
+    where = (EVENT.c.session_id == first.session_id, EVENT.c.seq == first.first_seq)
+    data = await connection.scalar(select(EVENT.c.data).where(*where))
+    return data is not None and bytes(data) == first.entries[0].data
 
 
 async def _transaction_id(connection: AsyncConnection) -> str:

@@ -9,13 +9,14 @@ from infra.settings import DatabaseSettings
 
 
 class Relay:
-    """Passes bytes both ways until it is told to break; after that it passes them again."""
+    """Passes bytes both ways until it is told to break; after that it passes them again, unless it is `away`."""
 
     def __init__(self, target: DatabaseSettings) -> None:
         self._target = make_url(target.url)
         self._reached_server: bool | None = None
         self._connections: set[asyncio.StreamWriter] = set()
         self.broken = False
+        self.away = False
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
@@ -37,7 +38,14 @@ class Relay:
         self._reached_server = reached_server
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server_reader, server_writer = await asyncio.open_connection(self._target.host, self._target.port)
+        if self.away:
+            writer.close()
+            return
+        try:
+            server_reader, server_writer = await asyncio.open_connection(self._target.host, self._target.port)
+        except OSError:  # the server is away
+            writer.close()
+            return
         self._connections |= {writer, server_writer}
         back = asyncio.create_task(self._pass(server_reader, writer))
         while data := await reader.read(65536):

@@ -3,16 +3,19 @@
 import asyncio
 import sqlite3
 from collections.abc import Awaitable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import asyncpg
 import pytest
 from sqlalchemy import event, func, select, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from infra.database.draft import Draft, Needs
 from infra.database.log import EventLog
+from infra.database.migrate import migrate
 from infra.database.models import Event, Job, MenuItem, Session, Stage
+from infra.database.transaction import apply
 from infra.errors import DatabaseUnavailable, JobFinished, LeaseLost, NotClaimable
 from infra.ids import new_id
 from infra.settings import DatabaseSettings
@@ -20,6 +23,7 @@ from pipeline.transitions import Cancel, Claim, GiveUp, Lease, Record, Release
 from tests.contract.jobs import LEASE_MS, answer, claim, item_ids, results, submit
 from tests.contract.relay import Relay
 from tests.database import Store
+from tests.servers import PostgresServer, ServerError, wait_until
 from tests.waiting import wait_for
 
 STAGES = ("translation", "category", "description", "allergens", "ingredients", "image_search", "image", "price")
@@ -367,10 +371,41 @@ async def test_a_transaction_that_still_runs_is_not_taken_for_one_that_failed(st
     async with store.database._writer.connect() as other:
         await other.execute(text("UPDATE session SET head = head"))
         transaction_id = await other.scalar(text("SELECT pg_current_xact_id()::text"))
-        asking = asyncio.create_task(store.committer._did_commit(str(transaction_id)))
+        asking = asyncio.create_task(store.committer._did_commit(str(transaction_id), ()))
         await asyncio.sleep(0.3)
         assert not asking.done()
         await other.commit()
         assert await asking is True
     async with store.database.read() as connection:
         assert await connection.scalar(select(func.count()).select_from(Session)) == 1
+
+
+@pytest.mark.timeout(90)
+async def test_a_transaction_that_a_crash_has_lost_is_not_taken_for_the_next_one_with_its_number() -> None:
+    """PostgreSQL hands out the number again, and then says "committed" of it."""
+    with PostgresServer() as server:
+        settings = DatabaseSettings(url=server.create_database())
+        await migrate(settings)
+        async with Store(settings) as store:
+            job = await submit(store.committer)
+            with pytest.raises(DBAPIError):
+                async with store.database.write() as connection:
+                    lost_id = await connection.scalar(text("SELECT pg_current_xact_id()::text"))
+                    _, lost = await apply(connection, store.database.now(), [Cancel(job.id)])
+                    await asyncio.to_thread(server.kill)
+                    await asyncio.to_thread(wait_until, lambda: _starts(server), 30, "the server starts again")
+            await store.database.close()  # what is left of the connections
+            assert not await store.committer._did_commit(str(lost_id), lost), "its number is in the future"
+            other = await submit(store.committer)
+            async with store.database.read() as connection:
+                status = text("SELECT pg_xact_status(CAST(CAST(:id AS text) AS xid8))")
+                assert await connection.scalar(status, {"id": lost_id}) == "committed", "the number was not given again"
+            assert not await store.committer._did_commit(str(lost_id), lost), "its number is that of another one"
+            assert await check_log(store, job.session_id) == await check_log(store, other.session_id) == 1
+
+
+def _starts(server: PostgresServer) -> bool:
+    """The processes of a killed server hold its memory for a moment longer."""
+    with suppress(ServerError):
+        server.start()
+    return server.is_running
