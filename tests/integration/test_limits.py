@@ -139,3 +139,14 @@ def _draining(client: Client) -> httpx.Response:
     while (answer := client.get("/health/ready")).status_code == 200 and time.monotonic() < deadline:
         time.sleep(0.01)
     return answer
+
+
+def test_a_job_that_ended_long_ago_ends_without_reading_what_the_session_did_since() -> None:
+    with gateway_with(SSE__RING_EVENTS="20", SYNTHETIC__LATENCY_MS="0") as gateway, Client(gateway.url) as client:
+        old = client.submit(MENU)
+        expected = old.read_to_end()
+        new = client.submit({**menu_of(400), "session_id": old.session_id}, old.session_token)
+        assert len(new.read_to_end()) > 3000
+        before = client.metrics()["stagecast_log_reads_total"]
+        assert [event.id for event in old.read_to_end()] == [event.id for event in expected]
+        assert client.metrics()["stagecast_log_reads_total"] - before <= 1

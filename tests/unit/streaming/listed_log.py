@@ -15,12 +15,16 @@ JOBS = tuple(name * 26 for name in "abc")
 
 @dataclass
 class ListedLog:
-    """One session's log. `away` makes reads fail, `gate` holds them back; `reads` are the pages asked for."""
+    """One session's log. `away` makes reads fail, `gate` holds them back; `reads` are the pages asked for.
+
+    `most_in_a_page` cuts pages short, as the real log does when its events are large.
+    """
 
     epoch: str = "epoch000"
     entries: list[Entry] = field(default_factory=list)
     trimmed: int = 0
     away: bool = False
+    most_in_a_page: int = 10_000
     gate: asyncio.Event | None = None
     reads: list[int] = field(default_factory=list)
     repairs: list[str] = field(default_factory=list)
@@ -45,7 +49,7 @@ class ListedLog:
             raise DatabaseUnavailable
         # What a query sees is fixed when it runs; how long its answer travels is another matter.
         kept = [(seq, entry) for seq, entry in enumerate(self.entries, 1) if seq > max(after, self.trimmed)]
-        page = tuple(kept[:limit])
+        page = tuple(kept[: min(limit, self.most_in_a_page)])
         position = self.position
         await asyncio.sleep(0)
         if self.gate is not None:

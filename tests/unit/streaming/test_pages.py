@@ -59,6 +59,28 @@ async def test_what_is_committed_while_the_tail_is_being_read_is_not_lost_or_dou
     assert await reading == list(range(11, 44))
 
 
+@pytest.mark.parametrize("ring_events", [16, 256])
+async def test_pages_that_are_cut_short_leave_no_hole(ring_events: int) -> None:
+    log = ListedLog(most_in_a_page=7)
+    log.commit(*[A] * 250)
+    channel = channel_over(log, Pages(log, lambda: None), ring_events)
+    seen = await asyncio.gather(*(read_all(Cursor(channel, place)) for place in (0, 3, 120, 243, 249)))
+    assert seen == [list(range(place + 1, 251)) for place in (0, 3, 120, 243, 249)]
+
+
+async def test_a_page_that_was_not_full_is_read_again_when_there_is_more() -> None:
+    log = ListedLog()
+    log.commit(*[A] * 130)
+    channel = channel_over(log, Pages(log, lambda: None), ring_events=1)
+    early, late = Cursor(channel, 0), Cursor(channel, 110)
+    assert await read_all(early) == list(range(1, 131))
+    for _ in range(3):
+        channel.receive(log.commit(*[A] * 20))
+    assert await read_all(late) == list(range(111, 191))
+    assert await read_all(early) == list(range(131, 191))
+    assert all(start % 100 == 0 for start in log.reads), "pages are shared only when they begin at the same places"
+
+
 async def test_a_read_of_the_tail_that_failed_is_tried_again() -> None:
     log = ListedLog()
     log.commit(*[A] * 40)
