@@ -6,11 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.contract.wire.options import add_options
 from tests.servers import PostgresServer, RedisServer, Server, read_tail
 
 # From the quickest to the slowest, so that a mistake shows early. A test's folder is its tier, and its marker.
 TIERS = ("unit", "contract", "integration", "faults", "browser")
 TESTS = Path(__file__).parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    # Here as well as in the wire suite's own conftest, which pytest reads too late when another folder is named.
+    add_options(parser)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,4 +1,4 @@
-"""Where a job is: a gateway, the job's id, and the token that opens its session."""
+"""Where a job or a session is: a gateway, an id, and the token that opens the session."""
 
 import re
 from ipaddress import ip_address
@@ -30,6 +30,24 @@ class JobAddress(msgspec.Struct, frozen=True):
     def shareable_url(self) -> str:
         """The whole URL of the job's stream with the token, for whoever is to watch the job."""
         return f"{self.events_url}?token={self.token}" if self.token else self.events_url
+
+
+class SessionAddress(msgspec.Struct, frozen=True):
+    """Where a session is: `base` as of a job's address; its URLs are paths below it."""
+
+    base: str
+    session_id: str
+    token: str | None
+
+    @property
+    def status_path(self) -> str:
+        """The path of the session's outline."""
+        return f"/v1/sessions/{self.session_id}"
+
+    @property
+    def events_url(self) -> str:
+        """The whole URL of the session's stream, without the token."""
+        return f"{self.base}{self.status_path}/events"
 
 
 def parse_base(url: str) -> str:

@@ -4,6 +4,8 @@ import random
 
 FIRST_SECONDS = 0.5
 LONGEST_SECONDS = 15.0
+# A server may ask for more than the longest pause of ours, when it stops for instance, but not for a day.
+MOST_ASKED_SECONDS = 300.0
 
 
 class Backoff:
@@ -17,11 +19,22 @@ class Backoff:
 
     def ask(self, milliseconds: float) -> None:
         """The server wants the next try not before this."""
-        self._asked = milliseconds / 1000
+        self._asked = min(max(milliseconds, 0.0) / 1000, MOST_ASKED_SECONDS)
+
+    def start_at(self, milliseconds: int) -> None:
+        """The pause that the server recommends (`retry:`), from which the ceiling grows."""
+        self.first_seconds = min(max(milliseconds, 1) / 1000, MOST_ASKED_SECONDS)
 
     def succeed(self) -> None:
         """There was progress: the next failure is the first one again."""
         self._failures = 0
+
+    def renewal_seconds(self) -> float:
+        """The pause after a connection that the server closed as a matter of routine: what it recommends.
+
+        It makes that random itself, so the closes and the returns are spread already.
+        """
+        return min(self._longest, self.first_seconds)
 
     def next_seconds(self) -> float:
         """The pause after one more failure."""

@@ -63,13 +63,18 @@ class Refused(ClientError):
 
 def refusal(response: httpx.Response) -> Refused:
     """The error that a response (read to its end) stands for, whether or not it is a problem+json."""
+    return refused(response.status_code, response.headers, response.content)
+
+
+def refused(status: int, headers: httpx.Headers, body: bytes) -> Refused:
+    """The same from the parts of a response, of whose body perhaps only the beginning was read."""
     problem = Problem()
-    if "json" in response.headers.get("content-type", ""):
+    if "json" in headers.get("content-type", ""):
         try:
-            problem = msgspec.json.decode(response.content, type=Problem)
-        except msgspec.DecodeError:
+            problem = msgspec.json.decode(body, type=Problem)
+        except (msgspec.DecodeError, RecursionError):
             problem = Problem()
-    return Refused(response.status_code, problem, _seconds(response.headers.get("retry-after")))
+    return Refused(status, problem, _seconds(headers.get("retry-after")))
 
 
 def reason_of(error: httpx.TransportError) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from gateway.client.stream import Event, Snapshot
+from gateway.client.events import Event, Snapshot
 
 ENDINGS = frozenset({"completed", "completed_partial", "failed", "cancelled"})
 

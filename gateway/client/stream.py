@@ -1,214 +1,257 @@
-"""Follows the stream of a job to its proven end, through whatever happens to the connection.
+"""Follows the stream of a job or a session, through whatever happens to the connection.
 
-The rules are those of the wire protocol: the durable events have ids `<epoch>.<seq>`, a new connection resumes with
-Last-Event-ID, `stream.head` and `stream.end` say what the last id is. A client that holds that id holds everything,
-because the server sends a job's events in order and TCP loses nothing in the middle.
+The rules are those of docs/protocol.md, "What a client must do"; `gateway.client.tracker` knows what the frames mean,
+this module opens the connections, watches them, and waits between them.
 """
 
 import asyncio
-import re
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from typing import Any, Literal
+from typing import ClassVar, Generic, TypeVar
 
 import httpx
-import msgspec
-from httpx_sse import ServerSentEvent, SSEError, aconnect_sse
 
-from gateway.client.address import JobAddress
+from gateway.client.address import JobAddress, SessionAddress
 from gateway.client.api import bearer, new_client
 from gateway.client.backoff import Backoff
-from gateway.client.errors import ProtocolError, reason_of, refusal
+from gateway.client.errors import ProtocolError, Refused, reason_of, refused
+from gateway.client.events import Event, EventId, Link, Snapshot
+from gateway.client.frames import MOST_FRAME_BYTES, FrameDecoder, FrameTooLarge
+from gateway.client.tracker import Interrupted, JobTracker, SessionTracker, Tracker
 
-# The heartbeat comes every 15 s: a link on which two in a row are missing is dead.
-SILENCE_SECONDS = 40.0
+__all__ = ["Event", "EventId", "JobStream", "Link", "SessionStream", "Snapshot"]
+
+# The heartbeat comes every 15 s: a link on which three in a row are missing is dead.
+SILENCE_SECONDS = 45.0
+MOST_SILENCE_SECONDS = 3600.0
 CONNECT_SECONDS = 10.0
-
-_ID = re.compile(r"([a-z0-9]{8})\.(0|[1-9][0-9]{0,17})")
-
-
-class EventId(msgspec.Struct, frozen=True):
-    """The id of a durable event: a number in one life of a session's log."""
-
-    epoch: str
-    seq: int
-
-    def __str__(self) -> str:
-        return f"{self.epoch}.{self.seq}"
+# Bytes that never make a whole event are no sign of life. A slow link needs a while for a large snapshot, though.
+FRAME_SECONDS = 300.0
+# What is read of an answer that is no stream, to say what was wrong.
+REFUSAL_BYTES = 65_536
 
 
-class Event(msgspec.Struct, frozen=True):
-    """A durable event; `data` is its JSON object, as the protocol describes it for each type."""
-
-    id: EventId
-    type: str
-    data: dict[str, Any]
+class _Renewed(Interrupted):
+    """The server closed between two events after a proof that nothing is missing, as it does with old connections."""
 
 
-class Snapshot(msgspec.Struct, frozen=True):
-    """The whole job at `position`, in place of events that the log no longer has: forget what you knew."""
-
-    position: EventId
-    body: dict[str, Any]
+_Address = TypeVar("_Address", bound=JobAddress | SessionAddress)
 
 
-class Link(msgspec.Struct, frozen=True):
-    """The connection: live, or waiting `seconds` before the next try, for a reason in words."""
+class _Stream(Generic[_Address]):
+    """What both streams do. It never gives up on a connection: put a timeout around it for that.
 
-    state: Literal["live", "waiting"]
-    reason: str = ""
-    seconds: float = 0.0
-
-
-class _Interrupted(Exception):
-    """The connection ended before the stream did; the next one goes on."""
-
-
-class JobStream:
-    """The events of one job: each once, in order, until the job's last.
-
-    `position` is the id of the last event that was given out, `head` the newest that the server has spoken of, `status`
-    the job's once its stream has ended. It never gives up on a connection (put a timeout around it for that); it raises
-    Refused for what a new try can't mend (404: no such job for this token) and ProtocolError for what is no stream.
+    `silence_seconds` without a byte, `frame_seconds` without a whole event, end a connection; an event of more than
+    `most_frame_bytes` ends the stream. `on_link` hears how the connection is. Raises Refused for what a new try can't
+    mend (404: there is nothing here for this token) and ProtocolError for what is no stream.
     """
+
+    _tracking: ClassVar[type[Tracker]]
 
     def __init__(
         self,
-        address: JobAddress,
+        address: _Address,
         *,
         position: EventId | None = None,
         silence_seconds: float = SILENCE_SECONDS,
+        frame_seconds: float = FRAME_SECONDS,
+        most_frame_bytes: int = MOST_FRAME_BYTES,
         backoff: Backoff | None = None,
         on_link: Callable[[Link], None] | None = None,
     ) -> None:
-        self.position = position
-        self.head: EventId | None = None
-        self.status: str | None = None
-        self.received = 0
-        self.repeated = 0
-        self.snapshots = 0
-        self._start = position.seq if position else 0
+        if not 0 < silence_seconds <= MOST_SILENCE_SECONDS:
+            raise ValueError(f"silence_seconds must be above 0 and at most {MOST_SILENCE_SECONDS:g}")
         self._address = address
-        self._timeout = httpx.Timeout(CONNECT_SECONDS, read=silence_seconds)
+        self._tracker = self._tracking(position)
+        self._silence_seconds = silence_seconds
+        self._frame_seconds = frame_seconds
+        self._most_frame_bytes = most_frame_bytes
         self._backoff = backoff or Backoff()
         self._on_link = on_link or (lambda link: None)
-        self._ended = False
+
+    @property
+    def position(self) -> EventId | None:
+        """The id of the last event (or snapshot) that was handed out: begin another stream with it to go on."""
+        return self._tracker.position
+
+    @property
+    def head(self) -> EventId | None:
+        """The newest event that the server has spoken of."""
+        return self._tracker.head
 
     @property
     def complete(self) -> bool:
-        """Whether the stream has ended and its head is what we hold: nothing is missing."""
-        return self._ended and self.position is not None and self.position == self.head
+        """Whether we hold everything up to `head`; of a job, that it has ended, too."""
+        return self._tracker.complete
 
     @property
     def gapless(self) -> bool:
         """Whether the events were numbered without a hole from the start, as they are when a session has one job."""
-        return not self.snapshots and self.position is not None and self.position.seq - self._start == self.received
+        return self._tracker.gapless
+
+    @property
+    def received(self) -> int:
+        """Events that were handed out."""
+        return self._tracker.received
+
+    @property
+    def since_snapshot(self) -> int:
+        """Events that were handed out since the last snapshot, or since the start when there was none."""
+        return self._tracker.since_snapshot
+
+    @property
+    def repeated(self) -> int:
+        """Events that came once more and were dropped."""
+        return self._tracker.repeated
+
+    @property
+    def connections(self) -> int:
+        """Connections that the server opened with `stream.open`."""
+        return self._tracker.connections
+
+    @property
+    def gaps(self) -> int:
+        """How often something was missing or broken, and was asked for again."""
+        return self._tracker.gaps
+
+    @property
+    def snapshots(self) -> int:
+        """Snapshots that were handed out."""
+        return self._tracker.snapshots
 
     async def events(self) -> AsyncIterator[Event | Snapshot]:
-        """What follows `position`, to the end. A Snapshot comes instead of events that the log no longer has."""
-        async with new_client(self._address.base, self._timeout) as client:
-            while not self._ended:
+        """What follows `position`. A Snapshot comes instead of events that are not to be had.
+
+        Whoever stops early may call it again, also after an error: it goes on after the last item that was handed out.
+        """
+        timeout = httpx.Timeout(CONNECT_SECONDS, read=self._silence_seconds)
+        async with new_client(self._address.base, timeout) as client:
+            while not self._tracker.ended:
                 try:
                     async with aclosing(self._connection(client)) as items:
                         async for item in items:
                             yield item
+                    continue
                 except httpx.TransportError as error:
-                    reason = reason_of(error)
-                except _Interrupted as error:
-                    reason = str(error)
-                if not self._ended:
-                    seconds = self._backoff.next_seconds()
-                    self._on_link(Link("waiting", reason, seconds))
-                    await asyncio.sleep(seconds)
+                    link = Link("waiting", reason_of(error), self._backoff.next_seconds())
+                except _Renewed as error:
+                    link = Link("renewing", str(error), self._backoff.renewal_seconds())
+                except Interrupted as error:
+                    self._backoff.ask(error.asked_ms)
+                    link = Link("waiting", str(error), self._backoff.next_seconds())
+                self._on_link(link)
+                await asyncio.sleep(link.seconds)
 
     async def _connection(self, client: httpx.AsyncClient) -> AsyncGenerator[Event | Snapshot, None]:
-        headers = bearer(self._address.token)
-        if self.position is not None:
-            headers["Last-Event-ID"] = str(self.position)
-        async with aconnect_sse(client, "GET", self._address.events_url, headers=headers) as source:
-            if source.response.status_code == 204:  # finished, and we have all of it
-                self.head, self._ended = self.position, True
+        """One connection, up to the end of the stream. Raises Interrupted and httpx.TransportError before that."""
+        tracker = self._tracker
+        tracker.begin()
+        response = await self._ask(client)
+        try:
+            if response.status_code == 204 and tracker.finish():
                 return
-            if source.response.status_code != 200:
-                await source.response.aread()
-                refused = refusal(source.response)
-                if not refused.may_pass:
-                    raise refused
-                self._backoff.ask(refused.retry_after_seconds * 1000)
-                raise _Interrupted(str(refused))
-            try:
-                async with aclosing(source.aiter_sse()) as frames:
-                    async for frame in frames:
-                        item = self._take(frame)
+            await self._check(response)
+            async with aclosing(self._items(response)) as items:
+                async for item in items:
+                    yield item
+        finally:
+            await response.aclose()
+        if not tracker.ended:
+            if tracker.proven:
+                raise _Renewed("the server renews the connection")
+            raise Interrupted("the server closed the connection")
+
+    async def _ask(self, client: httpx.AsyncClient) -> httpx.Response:
+        # Nothing that would have to be unpacked: a stream is never compressed.
+        headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity", "Cache-Control": "no-store"}
+        headers |= bearer(self._address.token)
+        query = {}
+        if self._tracker.from_snapshot:
+            query["from"] = "snapshot"
+        elif self._tracker.position is not None:
+            headers["Last-Event-ID"] = str(self._tracker.position)
+        request = client.build_request("GET", self._address.events_url, headers=headers, params=query)
+        try:
+            # httpx's own deadlines begin anew with each byte of the answer's head.
+            async with asyncio.timeout(CONNECT_SECONDS + self._silence_seconds):
+                return await client.send(request, stream=True)
+        except TimeoutError as error:
+            raise Interrupted("no answer in time") from error
+
+    async def _check(self, response: httpx.Response) -> None:
+        """Raises Refused, ProtocolError, or Interrupted for what may pass."""
+        if response.status_code == 200:
+            kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if kind != "text/event-stream" or response.headers.get("content-encoding", "identity") != "identity":
+                raise ProtocolError(
+                    f"{self._address.events_url} is not a stream, but {kind[:64] or 'of no known kind'}"
+                )
+            return
+        if response.is_success:
+            raise ProtocolError(f"{self._address.events_url} is not a stream: status {response.status_code}")
+        error = await self._refusal(response)
+        if not error.may_pass:
+            raise error
+        raise Interrupted(str(error), error.retry_after_seconds * 1000)
+
+    async def _refusal(self, response: httpx.Response) -> Refused:
+        body = b""
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS), aclosing(_chunks(response)) as chunks:
+                async for chunk in chunks:
+                    body += chunk
+                    if len(body) > REFUSAL_BYTES:
+                        break
+        except (TimeoutError, httpx.TransportError):
+            pass  # the status has said enough
+        return refused(response.status_code, response.headers, body)
+
+    async def _items(self, response: httpx.Response) -> AsyncGenerator[Event | Snapshot, None]:
+        decoder = FrameDecoder(self._most_frame_bytes)
+        whole_at = time.monotonic()
+        try:
+            async with aclosing(_chunks(response)) as chunks:
+                async for chunk in chunks:
+                    for frame in decoder.feed(chunk):
+                        whole_at = time.monotonic()
+                        if frame.retry is not None:
+                            self._backoff.start_at(frame.retry)
+                        item = self._tracker.take(frame)
+                        if frame.event == "stream.open":
+                            self._on_link(Link("live"))
+                        if self._tracker.proven or isinstance(item, Event):
+                            self._backoff.succeed()
                         if item is not None:
                             yield item
-                        if self._ended:
+                        if self._tracker.ended:
                             return
-            except SSEError as error:
-                raise ProtocolError(f"{self._address.events_url} is not a stream: {error}") from error
-        raise _Interrupted("the server closed the connection")
-
-    def _take(self, frame: ServerSentEvent) -> Event | Snapshot | None:
-        if frame.retry is not None:
-            self._backoff.first_seconds = max(frame.retry, 1) / 1000
-        if not frame.data:
-            return None
-        try:
-            data = msgspec.json.decode(frame.data, type=dict[str, Any])
-            if frame.event.startswith("stream."):
-                return self._control(frame.event, data)
-            return self._durable(Event(_parse_id(frame.id), frame.event, data))
-        except (msgspec.DecodeError, KeyError, ValueError) as error:
-            raise _Interrupted(f"a frame could not be read ({frame.event or 'message'}: {error})") from error
-
-    def _durable(self, event: Event) -> Event | None:
-        last = self.position
-        if self.head is None or any(place.epoch != event.id.epoch for place in (self.head, last) if place):
-            raise _Interrupted("an event of another log came without a reset")
-        if last is not None and event.id.seq <= last.seq:
-            self.repeated += 1
-            return None
-        self.position = event.id
-        self.received += 1
-        if event.id.seq > self.head.seq:
-            self.head = event.id
-        self._backoff.succeed()
-        return event
-
-    def _control(self, name: str, data: dict[str, Any]) -> Snapshot | None:
-        match name:
-            case "stream.open" | "stream.reset":
-                # After a reset the position stays until the snapshot is here: without it, the next try asks again.
-                self.head = _parse_id(data["head"])
-                if name == "stream.open":
-                    self._on_link(Link("live"))
-            case "stream.head":
-                self.head = _parse_id(data["head"])
-                if self.head.seq and self.position != self.head:
-                    raise _Interrupted(f"the server has sent {self.head}, and we are at {self.position}")
-                self._backoff.succeed()
-            case "stream.snapshot":
-                self.position = self.head = _parse_id(data["head"])
-                self.snapshots += 1
-                self.received = 0
-                self._backoff.succeed()
-                return Snapshot(self.position, data)
-            case "stream.end":
-                self.head = _parse_id(data["head"])
-                if self.position != self.head:
-                    raise _Interrupted(f"the stream ended at {self.head}, and we are at {self.position}")
-                self.status, self._ended = str(data["status"]), True
-            case "stream.busy":
-                self._backoff.ask(float(data["retry_ms"]))
-                raise _Interrupted("the server is busy")
-            case "stream.drain":
-                self._backoff.ask(float(data["retry_ms"]))
-                raise _Interrupted("the server is stopping")
-        return None
+                    if time.monotonic() - whole_at > self._frame_seconds:
+                        raise Interrupted("no whole event came for too long")
+        except FrameTooLarge as error:
+            raise ProtocolError(f"{self._address.events_url} sent {error}") from error
 
 
-def _parse_id(text: str) -> EventId:
-    found = _ID.fullmatch(text)
-    if found is None:
-        raise ValueError(f"{text[:64]!r} is not the id of an event")
-    return EventId(found[1], int(found[2]))
+class JobStream(_Stream[JobAddress]):
+    """The events of one job: each once, in order, until the job's last. Then `complete` says that it has all."""
+
+    _tracking = JobTracker
+
+    @property
+    def status(self) -> str | None:
+        """How the job ended; None before that."""
+        return self._tracker.status
+
+
+class SessionStream(_Stream[SessionAddress]):
+    """The events of all jobs of a session: each once, in order, 1, 2, 3 and so on. It has no end of its own.
+
+    `complete` says that everything is here that the server had when it last spoke of its head.
+    """
+
+    _tracking = SessionTracker
+
+
+async def _chunks(response: httpx.Response) -> AsyncGenerator[bytes, None]:
+    async for chunk in response.aiter_raw():
+        yield chunk

@@ -49,7 +49,9 @@ export class ConnectionView {
   }
 
   update(stream) {
-    const { state, detail, last, head, headSource, counters, resumption, proven } = stream;
+    const { detail, last, head, headSource, counters, resumption, proven } = stream;
+    // The server closes old connections between two events, and the browser is back in a moment: nothing to worry about.
+    const state = stream.state === "renewing" ? "live" : stream.state;
     setData(this.#panel, "state", state);
     setText(byId("connection-state"), WORDS[state]);
     const explanation = {

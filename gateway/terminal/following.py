@@ -54,7 +54,7 @@ def prove(stream: JobStream) -> str:
     if not stream.complete:
         return f"incomplete: the last event here is {stream.position}, the job's last is {stream.head}"
     if stream.snapshots:
-        counted = f"a snapshot and the {stream.received} events after it"
+        counted = f"a snapshot and the {stream.since_snapshot} events after it"
     elif stream.gapless:
         counted = f"{stream.received} of {stream.received} events"
     else:  # other jobs of the session have the numbers in between

@@ -11,8 +11,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from gateway.client.events import Event, Link, Snapshot
 from gateway.client.progress import ENDINGS, JobProgress, StageProgress
-from gateway.client.stream import Event, Link, Snapshot
 from gateway.terminal.text import plain, seconds
 
 FRAMES_PER_SECOND = 10
@@ -78,7 +78,7 @@ class Bars:
         return bars
 
     def _connection(self, now: datetime) -> str:
-        if self._link.state == "live" or self._job.status in ENDINGS:
+        if self._link.state != "waiting" or self._job.status in ENDINGS:
             return ""
         left = max(0.0, self._link.seconds - (now - self._cut_at).total_seconds())
         return f"{self._link.reason}; again in {left:.1f} s"

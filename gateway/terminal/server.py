@@ -1,38 +1,71 @@
 """Runs the gateway in uvicorn: in this process, or in several that share one socket."""
 
+import resource
 import signal
 import socket
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
+import structlog
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from gateway.app import create_app
 from gateway.terminal.exits import Exit, Stop
+from gateway.terminal.protocol import BoundedConfig
 from infra.settings import Settings
 from infra.telemetry.logs import configure_logs
 
 # Streams are told to come back and are closed at once; this is for requests that are still being answered.
 GRACE_SECONDS = 10
+# All browsers may come back in the same second; what the system allows (net.core.somaxconn) bounds it.
+BACKLOG = 16_384
+# Descriptors for everything but clients: files, database, Redis.
+RESERVED_DESCRIPTORS = 512
+
+_ADVICE = "raise the limit of open files (ulimit -n, LimitNOFILE=), or lower STAGECAST_SSE__MAX_CONNECTIONS"
+
+log = structlog.stdlib.get_logger(__name__)
 
 _OPTIONS: dict[str, Any] = {
     "loop": "uvloop",
-    "http": "httptools",
     "ws": "none",
     "access_log": False,  # its lines would carry ?token=
     "log_config": None,
     "server_header": False,
     "timeout_graceful_shutdown": GRACE_SECONDS,
+    "backlog": BACKLOG,
 }
 
 
 def serve(settings: Settings, listener: socket.socket, page: str, workers: int) -> None:
     """Serve until SIGTERM or SIGINT. Raises Stop when the application could not start."""
+    configure_logs(settings.telemetry)
+    most_connections = _room_for_connections(settings.sse.max_connections)
+    options = {
+        **_OPTIONS,
+        "request_timeout_seconds": settings.http.request_timeout_seconds,
+        "most_connections": most_connections,
+    }
     if workers > 1:
-        _serve_in_many(settings, listener, page, workers)
+        _serve_in_many(
+            BoundedConfig("gateway.app:create_app", factory=True, workers=workers, **options), listener, page
+        )
     else:
-        _serve_here(settings, listener, page)
+        _serve_here(BoundedConfig(create_app(settings), **options), listener, page)
+
+
+def _room_for_connections(streams: int) -> int:
+    """How many connections the limit of open files leaves room for, once it is as high as this process may set it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # some systems call a limit unlimited and refuse it all the same
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    if soft < streams + RESERVED_DESCRIPTORS:
+        log.warning("few_open_files", open_files=soft, needed=streams + RESERVED_DESCRIPTORS, advice=_ADVICE)
+    # At least half: with a limit so low that the reserve takes all of it, some clients are better than none.
+    return max(soft - RESERVED_DESCRIPTORS, soft // 2)
 
 
 def page_url(listener: socket.socket) -> str:
@@ -76,8 +109,8 @@ class _Workers(Multiprocess):
             _announce(self._page, self.processes_num)
 
 
-def _serve_here(settings: Settings, listener: socket.socket, page: str) -> None:
-    server = _Server(uvicorn.Config(create_app(settings), **_OPTIONS), page)
+def _serve_here(config: BoundedConfig, listener: socket.socket, page: str) -> None:
+    server = _Server(config, page)
     # After its clean end uvicorn raises the signal again, for whoever had the handler before: by default that would be
     # a death by signal, or a KeyboardInterrupt.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -88,9 +121,7 @@ def _serve_here(settings: Settings, listener: socket.socket, page: str) -> None:
         raise Stop(Exit.FAILED, "The gateway could not start; the lines above say why.") from None
 
 
-def _serve_in_many(settings: Settings, listener: socket.socket, page: str, workers: int) -> None:
-    configure_logs(settings.telemetry)
-    config = uvicorn.Config("gateway.app:create_app", factory=True, workers=workers, **_OPTIONS)
+def _serve_in_many(config: BoundedConfig, listener: socket.socket, page: str) -> None:
     supervisor = _Workers(config, [listener], page)
     supervisor.run()
     # A worker that was told to stop ends by that signal, after its clean end.

@@ -1,7 +1,8 @@
 """Every contract test gets a migrated database of its own, once for each of the databases that the product speaks."""
 
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ import structlog
 
 from infra.settings import DatabaseSettings
 from tests.database import Store, copy_sqlite, make_postgres_template, make_sqlite_template
-from tests.servers import PostgresServer
+from tests.gateway_process import GatewayProcess
+from tests.servers import PostgresServer, RedisServer
 
 
 @pytest.fixture(autouse=True, scope="package")
@@ -45,3 +47,22 @@ def database_settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterato
 async def store(database_settings: DatabaseSettings) -> AsyncIterator[Store]:
     async with Store(database_settings) as store:
         yield store
+
+
+@pytest.fixture(scope="session")
+def start_own_gateway(request: pytest.FixtureRequest) -> Iterator[Callable[[str, dict[str, str]], str]]:
+    """For the wire suite, when no other server is named: a gateway of our own on `<database>-<bus>`; gives its URL."""
+    with ExitStack() as stack:
+
+        def start(combination: str, settings: dict[str, str]) -> str:
+            database, _, bus = combination.partition("-")
+            url = redis_url = None
+            if database == "postgres":
+                postgres: PostgresServer = request.getfixturevalue("postgres_server")
+                url = postgres.create_database()
+            if bus == "redis":
+                redis: RedisServer = request.getfixturevalue("redis_server")
+                redis_url = redis.url
+            return stack.enter_context(GatewayProcess(url, redis_url=redis_url, settings=settings)).url
+
+        yield start

@@ -1,19 +1,20 @@
-"""Retention removes the logs of sessions whose jobs have all ended long ago, and nothing else."""
+"""Retention removes the logs of sessions whose jobs have all ended long ago, what exceeds the cap, and nothing else."""
 
 import asyncio
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select, text
 
 from infra.database.log import EventLog, LogPosition
 from infra.database.models import Event, MenuItem
 from infra.database.repositories.snapshots import Snapshots
-from infra.database.retention import Retention
+from infra.database.retention import EVENTS_AT_ONCE, Retention
 from infra.database.transaction import apply
-from infra.settings import DatabaseSettings
+from infra.settings import DatabaseSettings, LogSettings
 from pipeline.submission import NewJob, Submit
-from pipeline.transitions import Cancel
-from tests.contract.jobs import DISH, submit
+from pipeline.transitions import Cancel, Record
+from pipeline.verify import verify
+from tests.contract.jobs import DISH, LEASE_MS, answer, claim, item_ids, results, submit
 from tests.database import Store
 
 
@@ -21,6 +22,12 @@ async def position(store: Store, session_id: str) -> LogPosition:
     found = await EventLog(store.database).position(session_id)
     assert found is not None
     return found
+
+
+def retention(store: Store, seconds: int = 3600, most_events: int = 1_000_000) -> Retention:
+    """With limits that no setting allows: a test can't wait for a second, nor write a hundred events each time."""
+    limits = LogSettings.model_construct(retention_seconds=seconds, max_events_per_session=most_events)
+    return Retention(store.database, limits)
 
 
 async def events(store: Store) -> int:
@@ -33,12 +40,12 @@ async def test_an_ended_session_keeps_its_numbers_and_rows_without_its_log(store
     await store.committer.commit(Cancel(job.id))
     before = await position(store, job.session_id)
     snapshot = await Snapshots(store.database).job(job.id)
-    assert await Retention(store.database, 0).trim() == 1
+    assert await retention(store, 0).trim_old() == 1
     after = await position(store, job.session_id)
     assert (after.head, after.trimmed, after.epoch) == (before.head, before.head, before.epoch)
     assert await events(store) == 0
     assert await Snapshots(store.database).job(job.id) == snapshot
-    assert await Retention(store.database, 0).trim() == 0, "there is nothing left to trim"
+    assert await retention(store, 0).trim_old() == 0, "there is nothing left to trim"
     await submit(store.committer, session_id=job.session_id)
     assert (await position(store, job.session_id)).head == before.head + 1, "numbers are never used again"
 
@@ -48,8 +55,8 @@ async def test_a_session_with_a_live_job_or_a_fresh_end_is_kept(store: Store) ->
     await submit(store.committer, session_id=ended.session_id)
     await store.committer.commit(Cancel(ended.id))
     await store.committer.commit(Cancel(live.id))
-    assert await Retention(store.database, 3600).trim() == 0
-    assert await Retention(store.database, 0).trim() == 1, "only the session whose jobs have all ended"
+    assert await retention(store).trim_old() == 0
+    assert await retention(store, 0).trim_old() == 1, "only the session whose jobs have all ended"
     assert (await position(store, ended.session_id)).trimmed == 0
 
 
@@ -62,7 +69,7 @@ async def test_a_job_that_is_submitted_at_that_moment_keeps_its_events(
     new = Submit(NewJob("menu", None, None, "en", (DISH,)), job.session_id, None, 3)
     async with store.database.write() as connection:
         await apply(connection, store.database.now(), [new])  # written, not yet committed
-        trimming = asyncio.create_task(Retention(store.database, 0).trim())
+        trimming = asyncio.create_task(retention(store, 0).trim_old())
         await asyncio.sleep(0.3)
         assert not trimming.done(), "it waits for the session"
     await trimming
@@ -72,3 +79,100 @@ async def test_a_job_that_is_submitted_at_that_moment_keeps_its_events(
         assert await connection.scalar(select(func.count()).select_from(MenuItem)) == 2
     assert head.trimmed < head.head
     assert head.head in kept
+
+
+async def test_a_log_above_the_cap_loses_its_oldest_events_while_its_job_runs(store: Store) -> None:
+    job = await submit(store.committer, items=20)
+    ids = await item_ids(store, job.id)
+    lease = await claim(store.committer, job.id)
+    await store.committer.commit(Record(lease, results("translation", ids[:12]), LEASE_MS))
+    capped = retention(store, most_events=10)
+    assert await capped.trim_long() == 1
+    found = await position(store, job.session_id)
+    assert (found.head, found.trimmed) == (15, 5), "accepted, two starts and twelve results, of which ten are kept"
+    page = await EventLog(store.database).page(job.session_id, 0, 100)
+    assert page is not None
+    assert [seq for seq, _ in page.events] == list(range(6, 16))
+    assert await capped.trim_long() == 0, "the rest is within the cap"
+
+    assert (await verify(store.database)).findings == []
+    await store.committer.commit(Record(lease, results("translation", ids[12:], first=12), LEASE_MS, finish=True))
+    snapshot = await Snapshots(store.database).job(job.id)
+    assert snapshot is not None
+    assert snapshot.body["stages"]["translation"]["status"] == "completed"
+    assert all(row["translation"] is not None for row in snapshot.body["rows"])
+    assert (await verify(store.database)).findings == []
+
+
+async def test_only_logs_above_the_cap_are_cut_and_each_to_the_cap(store: Store) -> None:
+    long, longer, short = [await submit(store.committer, items=items) for items in (12, 20, 3)]
+    for job in (long, longer, short):
+        await answer(store, await claim(store.committer, job.id), await item_ids(store, job.id))
+    assert await retention(store, most_events=10).trim_long() == 2
+    trimmed = [(await position(store, job.session_id)).trimmed for job in (long, longer, short)]
+    assert trimmed == [16 - 10, 24 - 10, 0]
+
+
+async def test_a_session_that_always_has_a_fresh_job_is_cut_all_the_same(store: Store) -> None:
+    job = await submit(store.committer)
+    for _ in range(4):
+        await store.committer.commit(Cancel(job.id))
+        job = await submit(store.committer, session_id=job.session_id)
+    head = (await position(store, job.session_id)).head
+    assert await retention(store, 0, most_events=10).trim_old() == 0, "a job of it runs"
+    assert await retention(store, 0, most_events=10).trim_long() == 1
+    assert (await position(store, job.session_id)).trimmed == head - 10
+    assert (await verify(store.database)).findings == []
+
+
+async def test_one_transaction_cuts_no_more_than_its_bound(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infra.database.retention.EVENTS_AT_ONCE", 8)
+    assert EVENTS_AT_ONCE == 20_000
+    jobs = [await submit(store.committer, items=20) for _ in range(2)]
+    for job in jobs:
+        await answer(store, await claim(store.committer, job.id), await item_ids(store, job.id))
+    capped = retention(store, most_events=10)
+    left = [await events(store)]
+    while await capped.trim_long():
+        left.append(await events(store))
+    assert left == [48, 40, 32, 24, 20], "two logs of 24 events, eight at a time"
+    for job in jobs:
+        assert (await position(store, job.session_id)).trimmed == 14
+
+
+@pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
+async def test_a_cut_waits_for_no_commit_but_for_the_update_of_one_row(store: Store) -> None:
+    """Its order of locks is that of everybody else: the session last."""
+    job = await submit(store.committer, items=20)
+    lease = await claim(store.committer, job.id)
+    ids = await item_ids(store, job.id)
+    await store.committer.commit(Record(lease, results("translation", ids[:15]), LEASE_MS))
+    async with store.database.write() as connection:
+        more = Record(lease, results("translation", ids[15:], first=15), LEASE_MS)
+        await apply(connection, store.database.now(), [more])  # written, not yet committed: the session is locked
+        cutting = asyncio.create_task(retention(store, most_events=10).trim_long())
+        await asyncio.sleep(0.3)
+        assert not cutting.done(), "it waits for the session"
+    assert await cutting == 1
+    found = await position(store, job.session_id)
+    assert (found.head, found.trimmed) == (23, 8), "cut by the head that it saw, without the five that came meanwhile"
+    assert (await verify(store.database)).findings == []
+
+
+@pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
+async def test_two_gateways_that_trim_at_once_do_not_wait_for_each_other(store: Store) -> None:
+    job = await submit(store.committer, items=20)
+    await answer(store, await claim(store.committer, job.id), await item_ids(store, job.id))
+    async with store.database.write() as connection:
+        assert await connection.scalar(text("SELECT pg_try_advisory_xact_lock(7340195)")), "another one is at it"
+        assert await retention(store, most_events=10).trim_long() == 0
+    assert await retention(store, most_events=10).trim_long() == 1
+
+
+async def test_a_cut_log_whose_last_event_is_missing_is_found_out(store: Store) -> None:
+    job = await submit(store.committer, items=20)
+    await answer(store, await claim(store.committer, job.id), await item_ids(store, job.id))
+    await retention(store, most_events=10).trim_long()
+    async with store.database.write() as connection:
+        await connection.execute(delete(Event.__table__).where(Event.seq == 24))
+    assert [one.rule for one in (await verify(store.database)).findings] == ["log-gapless", "job-range"]

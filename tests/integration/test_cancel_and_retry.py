@@ -1,4 +1,4 @@
-"""Ending a job early, and running a failed stage again, on the same stream."""
+"""A job that failed as a whole is run again stage by stage, on the same stream. The rest is in tests/contract/wire."""
 
 from collections.abc import Iterator
 
@@ -17,69 +17,6 @@ FAILING = {
     "PROCESSING__MAX_ATTEMPTS": "2",
     "PROCESSING__RETRY_DELAY_SECONDS": "0.02",
 }
-
-
-def test_a_cancelled_job_ends_at_once_with_one_last_event(slow_gateway: GatewayProcess, client: Client) -> None:
-    job = client.submit(menu_of(100))
-    with job.stream() as stream:
-        stream.read_until(lambda frame: frame.event == "item.updated" and frame.seq > 40)
-        answer = job.cancel()
-        end = stream.read_all()[-1]
-    events = stream.durable
-    snapshot = job.snapshot()
-
-    assert answer.status_code == 202
-    assert answer.json() == {"job_id": job.job_id, "status": "cancelled"}
-    check_ids(events)
-    check_job(events, "menu")
-    assert end.data == {"job_id": job.job_id, "status": "cancelled", "head": events[-1].id}
-    assert events[-1].event == "job.cancelled"
-    cancelled = [event.data["stage"] for event in events if event.event == "stage.cancelled"]
-    assert cancelled == list(STAGES["menu"]), "eight stages of 1 s each had no time to end"
-    assert snapshot["status"] == "cancelled"
-    assert {stage["status"] for stage in snapshot["stages"].values()} == {"cancelled"}
-    assert 0 < sum(stage["done"] for stage in snapshot["stages"].values()) < 800
-    assert fold(blank(snapshot), events) == snapshot
-
-
-def test_a_cancelled_job_stays_as_it_is(slow_gateway: GatewayProcess, client: Client) -> None:
-    job = client.submit(menu_of(20))
-    assert job.cancel().status_code == 202
-    before = job.snapshot()
-    # Another job of 20 dishes from start to end: as long as what was cancelled would have gone on.
-    client.submit({**menu_of(20), "session_id": job.session_id}, job.session_token).read_to_end()
-
-    again = job.cancel()
-    assert again.status_code == 409
-    assert again.json()["type"] == "/problems/job-finished"
-    assert job.retry("translation").status_code == 409
-    assert job.snapshot() == before
-
-
-def test_a_finished_job_cannot_be_cancelled_or_retried(
-    gateway_on_each_database: GatewayProcess, client: Client
-) -> None:
-    job = client.submit(menu_of(2))
-    job.read_to_end()
-    before = job.snapshot()
-    cancelled, retried, unknown = job.cancel(), job.retry("translation"), job.retry("no-such-stage")
-
-    assert (cancelled.status_code, cancelled.json()["type"]) == (409, "/problems/job-finished")
-    assert (retried.status_code, retried.json()["type"]) == (409, "/problems/stage-not-failed")
-    assert unknown.status_code == 404
-    for answer in (cancelled, retried, unknown):
-        assert answer.headers["content-type"] == "application/problem+json"
-    assert job.snapshot() == before
-
-
-def test_a_running_stage_cannot_be_retried(slow_gateway: GatewayProcess, client: Client) -> None:
-    job = client.submit(menu_of(50))
-    with job.stream() as stream:
-        stream.read_until("stage.started")
-        answer = job.retry(stream.durable[-1].data["stage"])
-    job.cancel()
-
-    assert (answer.status_code, answer.json()["type"]) == (409, "/problems/stage-not-failed")
 
 
 @pytest.fixture(params=TWO_COMBINATIONS, ids="-".join)

@@ -1,18 +1,15 @@
-"""What a stream says, frame by frame, besides the events of its job."""
+"""What a stream does at its limits. What it says, frame by frame, is in tests/contract/wire."""
 
 import hashlib
 import json
 import socket
-import time
 
-import httpx
 import pytest
 
-from tests.client import MENU, PROMPT, Client, menu_of
-from tests.fold import fold
+from tests.client import MENU, Client, menu_of
 from tests.gateway_process import GatewayProcess
 from tests.integration.conftest import StartGateway
-from tests.log_rules import ENDINGS, check_ids, check_job
+from tests.log_rules import check_ids, check_job
 from tests.servers import wait_until
 
 
@@ -27,142 +24,6 @@ def test_a_stream_begins_with_a_retry_and_its_opening(gateway_on_each_database: 
     assert (opening.data["outcome"], opening.data["epoch"]) == ("new", job.epoch)
     assert opening.data["head"].startswith(f"{job.epoch}.")
     assert (first.event, first.id) == ("job.accepted", job.id_of(1))
-
-
-def test_the_delays_of_reconnects_differ(gateway_on_each_database: GatewayProcess, client: Client) -> None:
-    job = client.submit(MENU)
-    delays = set()
-    for _ in range(8):
-        with job.session_stream() as stream:
-            delays.add(next(iter(stream)).retry)
-
-    assert len(delays) > 1
-
-
-def test_a_stream_has_the_headers_that_keep_it_whole_on_its_way(
-    gateway_on_each_database: GatewayProcess, client: Client
-) -> None:
-    job = client.submit(MENU)
-    with job.stream() as stream:
-        headers = stream.response.headers
-
-    assert headers["content-type"] == "text/event-stream; charset=utf-8"
-    assert headers["cache-control"] == "no-store, no-transform"
-    assert headers["x-accel-buffering"] == "no"
-    assert "content-encoding" not in headers
-    assert "content-length" not in headers
-
-
-def test_head_answers_the_headers_at_once_and_no_body(gateway_on_each_database: GatewayProcess, client: Client) -> None:
-    job = client.submit(MENU)
-    for url in (f"{job.status_url}/events", f"{job.session_url}/events"):
-        answer = client.http.head(url, headers={"Authorization": f"Bearer {job.session_token}"})
-        assert answer.status_code == 200
-        assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
-        assert answer.content == b""
-
-
-def test_a_session_stream_carries_all_its_jobs_and_stays_open(slow_gateway: GatewayProcess, client: Client) -> None:
-    first = client.submit(menu_of(6))
-    second = client.submit({**PROMPT, "session_id": first.session_id}, first.session_token)
-    ended: set[str] = set()
-
-    def both_ended(frame: object) -> bool:
-        last = stream.durable[-1] if stream.durable else None
-        if last is not None and last.event in ENDINGS:
-            ended.add(last.data["job_id"])
-        return ended == {first.job_id, second.job_id}
-
-    with first.session_stream() as stream:
-        stream.read_until(both_ended)
-        heartbeat = stream.read_until("stream.head")[-1]
-
-    check_ids(stream.durable)
-    for job, kind in ((first, "menu"), (second, "prompt")):
-        own = [event for event in stream.durable if event.data["job_id"] == job.job_id]
-        check_job(own, kind)
-        assert [event.id for event in job.read_to_end()] == [event.id for event in own], "the job's stream filters"
-    assert heartbeat.data["head"] == stream.durable[-1].id == first.session_head()
-
-
-def test_a_heartbeat_proves_that_nothing_is_missing_and_has_no_id(slow_gateway: GatewayProcess, client: Client) -> None:
-    job = client.submit(menu_of(1))
-    job.read_to_end()
-    with job.session_stream(job.session_head()) as stream:
-        began = time.monotonic()
-        beats = [stream.read_until("stream.head")[-1] for _ in range(3)]
-        took = time.monotonic() - began
-
-    assert not stream.durable
-    for beat in beats:
-        assert beat.id is None
-        assert beat.data == {"epoch": job.epoch, "head": job.session_head()}
-    assert 0.5 < took < 3, "every 0.3 s"
-
-
-def test_a_jobs_heartbeat_names_the_last_event_of_the_job_and_not_of_the_session(
-    slow_gateway: GatewayProcess, client: Client
-) -> None:
-    watched = client.submit(menu_of(200))
-    with watched.stream() as stream:
-        stream.read_until("job.started")
-        other = client.submit({**PROMPT, "session_id": watched.session_id}, watched.session_token)
-        other.read_to_end()
-        beat = stream.read_until("stream.head")[-1]
-        last = stream.durable[-1]
-    watched.cancel()
-
-    assert beat.data["head"] == last.id
-    assert last.data["job_id"] == watched.job_id
-
-
-def test_from_snapshot_gives_the_picture_and_then_only_what_follows(
-    slow_gateway: GatewayProcess, client: Client
-) -> None:
-    job = client.submit(menu_of(80))
-    with job.stream() as running:
-        running.read_until(lambda frame: frame.event == "item.updated")
-    with job.stream(params={"from": "snapshot"}) as stream:
-        retry, opening, snapshot = (next(iter(stream)) for _ in range(3))
-        stream.read_all()
-
-    assert retry.retry
-    assert (opening.event, opening.data["outcome"]) == ("stream.open", "new")
-    assert (snapshot.event, snapshot.id) == ("stream.snapshot", None)
-    assert snapshot.data["status"] == "running"
-    check_ids(stream.durable, first=int(snapshot.data["head"].rpartition(".")[2]) + 1)
-    assert fold(snapshot.data, stream.durable) == job.snapshot()
-
-
-def test_a_finished_job_from_its_snapshot_is_the_picture_and_the_end(
-    gateway_on_each_database: GatewayProcess, client: Client
-) -> None:
-    job = client.submit(MENU)
-    job.read_to_end()
-    with job.stream(params={"from": "snapshot"}) as stream:
-        frames = stream.read_all()
-
-    assert [frame.event for frame in frames] == [None, "stream.open", "stream.snapshot", "stream.end"]
-    assert frames[2].data == job.snapshot()
-
-
-def test_a_session_from_its_snapshot_has_its_jobs_whole(
-    gateway_on_each_database: GatewayProcess, client: Client
-) -> None:
-    first = client.submit(MENU)
-    second = client.submit({**PROMPT, "session_id": first.session_id}, first.session_token)
-    first.read_to_end()
-    second.read_to_end()
-    with first.session_stream(params={"from": "snapshot"}) as stream:
-        snapshot = stream.read_until("stream.snapshot")[-1].data
-
-    assert snapshot == {
-        "session_id": first.session_id,
-        "epoch": first.epoch,
-        "head": first.session_head(),
-        "jobs": [first.snapshot(), second.snapshot()],
-        "truncated": False,
-    }
 
 
 def test_one_connection_too_many_is_told_to_come_back_with_200(tight_gateway: GatewayProcess, client: Client) -> None:
@@ -214,26 +75,6 @@ def test_a_job_much_larger_than_the_ring_arrives_whole(tight_gateway: GatewayPro
     check_job(events, "menu")
 
 
-def test_polling_pages_through_the_same_log(gateway: GatewayProcess, client: Client) -> None:
-    job = client.submit(MENU)
-    streamed = job.read_to_end()
-    polled, after = [], "0"
-    while page := job.poll(after=after, limit=7).json()["events"]:
-        assert len(page) <= 7
-        polled += page
-        after = page[-1]["id"]
-    whole = job.poll(limit=1000).json()
-
-    assert [(one["id"], one["type"], one["data"]) for one in polled] == [
-        (frame.id, frame.event, frame.data) for frame in streamed
-    ]
-    assert whole["events"] == polled
-    assert whole["head"] == whole["next_after"] == streamed[-1].id
-    assert whole["epoch"] == job.epoch
-    assert job.poll(after=streamed[4].seq).json()["events"] == polled[5:]
-    assert job.poll(after=whole["next_after"]).json() == {**whole, "events": []}
-
-
 @pytest.mark.parametrize("url", ["status", "session"])
 def test_a_reader_that_leaves_leaves_nothing_behind(
     gateway_on_each_database: GatewayProcess, client: Client, url: str
@@ -244,20 +85,6 @@ def test_a_reader_that_leaves_leaves_nothing_behind(
         with job.session_stream() if url == "session" else job.stream() as stream:
             next(iter(stream))
     _wait_for_connections(client, before)
-
-
-def test_a_stream_begins_at_once_even_when_nothing_happens(
-    gateway_on_each_database: GatewayProcess, client: Client
-) -> None:
-    job = client.submit(MENU)
-    job.read_to_end()
-    with client.http.stream(
-        "GET",
-        f"{job.session_url}/events",
-        params={"token": job.session_token, "last_event_id": job.session_head()},
-        timeout=httpx.Timeout(3),
-    ) as response:
-        assert next(response.iter_raw()).startswith(b"retry: ")
 
 
 def test_a_reader_that_takes_nothing_is_cut_off(start_gateway: StartGateway) -> None:

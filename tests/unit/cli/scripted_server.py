@@ -75,7 +75,7 @@ class ScriptedServer:
 
     @property
     def resumed_from(self) -> list[str | None]:
-        """Where each request wants to go on: by its header, else by its query; `snapshot` for one that asked for that."""
+        """Where each request wants to go on, by its header, else by its query; `snapshot` if it asked for that."""
         return [asked_position(request) for request in self.requests]
 
 

@@ -19,6 +19,7 @@ from tests.unit.cli.scripted_server import (
     heartbeat,
     opened,
     refusal,
+    reset,
     retry,
     scripted,
     snapshot,
@@ -74,7 +75,7 @@ async def test_an_event_that_was_cut_does_not_count(cut: int, clean: bool) -> No
         control("stream.busy", '"retry_ms":null'),
         control("stream.snapshot", '"head":null'),
     ],
-    ids=range(10),
+    ids=["torn", "list", "deep", "no number", "zero", "no head", "number", "words", "null", "no place"],
 )  # fmt: skip
 async def test_a_frame_that_makes_no_sense_is_asked_for_again(frame: bytes) -> None:
     async with scripted(stream(opened(0), event(1), frame) + HOLD, REST) as server:
@@ -129,6 +130,17 @@ async def test_an_event_in_place_of_the_snapshot_that_was_asked_for_is_not_belie
         assert await viewer.follow() == [1]
         assert server.resumed_from == [None, "snapshot", "snapshot"]
     assert viewer.job.complete
+
+
+async def test_after_a_reset_nothing_counts_but_the_snapshot() -> None:
+    partial = stream(opened(9, outcome="reset"), reset(9), event(9)) + HOLD
+    claimed = stream(opened(1, outcome="reset"), reset(1), heartbeat(1)) + HOLD
+    whole = stream(opened(9), snapshot(9), ended(9))
+    async with scripted(stream(opened(0), event(1)), partial, claimed, whole) as server:
+        viewer = Viewer(server)
+        assert await viewer.follow() == [1]
+        assert server.resumed_from == [None, "k3v9x0ab.1", "snapshot", "snapshot"]
+    assert (viewer.job.snapshots, viewer.job.complete) == (1, True)
 
 
 async def test_bytes_that_never_make_an_event_are_no_sign_of_life() -> None:

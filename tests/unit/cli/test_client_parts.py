@@ -76,6 +76,15 @@ def test_what_the_server_asks_for_counts_once() -> None:
     assert backoff.next_seconds() <= 0.001
 
 
+def test_a_server_that_asks_for_little_does_not_undo_the_growth_of_the_pauses() -> None:
+    backoff = Backoff(1.0, 8.0)
+    pauses = []
+    for _ in range(100):
+        backoff.ask(1)
+        pauses.append(backoff.next_seconds())
+    assert max(pauses) > 4
+
+
 def test_a_thousand_failures_are_still_a_pause() -> None:
     backoff = Backoff(1.0, 8.0)
     assert all(backoff.next_seconds() <= 8 for _ in range(1000))

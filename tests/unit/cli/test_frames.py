@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.client.frames import Frame, FrameDecoder, FrameTooLarge
 
-PIECES = [b"data", b"id", b"event", b"retry", b":", b": ", b"\n", b"\r", b"\r\n", b"\n\n", b"7", b"a", "丼".encode()]
+PIECES = [b"data: a", b"id", b"event", b"retry", b":", b": ", b"\n", b"\r", b"\r\n", b"\n\n", b"7", b"a", "丼".encode()]
 ODD_BYTES = [b"\xef\xbb\xbf", b"\0", b"\xff", "\u2028".encode(), b"\xe4\xb8", b" "]
 
 
@@ -55,6 +55,10 @@ def test_the_other_fields(body: bytes, expected: Frame) -> None:
 @pytest.mark.parametrize("value", [b"-5", b"1_000", b"1e3", b"  7", b"\xd9\xa3", b"9" * 10, b"9" * 5000, b""])
 def test_a_retry_that_is_no_number_of_milliseconds_is_no_retry(value: bytes) -> None:
     assert frames(b"retry:" + value + b"\n\n", most_bytes=10_000) == []
+
+
+def test_a_line_end_of_two_characters_may_come_in_two_chunks() -> None:
+    assert [frame.data for frame in frames(b"data: a\r", b"\ndata: b\r\n\r", b"\ndata: c\n\n")] == ["a\nb", "c"]
 
 
 def test_an_id_is_that_of_its_own_frame() -> None:

@@ -132,6 +132,19 @@ def test_bars_show_every_stage_and_a_lost_connection() -> None:
     assert "connection refused; again in" in shown[2]
 
 
+def test_a_connection_that_the_server_renews_is_not_worth_a_line() -> None:
+    job = told(STORY[:5])
+    lines, bars = Lines(Console(file=io.StringIO(), width=200), job), Bars(job)
+    for link in (Link("renewing", "the server renews the connection", 2.0), Link("live")):
+        lines.link(link)
+        bars.link(link)
+        console = Console(file=io.StringIO(), width=160)
+        console.print(bars.render())
+        assert "renews" not in console.file.getvalue()  # type: ignore[attr-defined]
+
+    assert lines._console.file.getvalue() == ""  # type: ignore[attr-defined]
+
+
 def test_text_of_a_job_cannot_act_on_the_terminal() -> None:
     assert plain("a\x1b[2Jb\x9bc\u202ed [bold]e[/] f\ng").plain == "a\ufffd[2Jb\ufffdc\ufffdd [bold]e[/] f g"
     assert plain("親子丼 👨\u200d🍳").plain == "親子丼 👨\u200d🍳"
