@@ -10,12 +10,13 @@ from litestar import Litestar, MediaType, Request, Response, get
 from litestar.datastructures import MutableScopeHeaders, State
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
+from litestar.openapi.plugins import OpenAPIRenderPlugin
 from litestar.static_files import create_static_files_router
 from litestar.types import Message, Scope
 
 from gateway.api import health, jobs, sessions, streams
 from gateway.api.errors import EXCEPTION_HANDLERS
+from gateway.api.reference import ReferenceDocument
 from gateway.draining import drain, drain_at_signal
 from gateway.services import Services, running
 from infra.settings import Settings
@@ -95,7 +96,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
             title="Stagecast",
             version="1",
             path="/docs",
-            render_plugins=[DocsPage(), JsonRenderPlugin()],
+            render_plugins=[DocsPage(), ReferenceDocument()],
             use_handler_docstrings=True,
         ),
         request_max_body_size=MAX_BODY_BYTES,

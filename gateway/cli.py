@@ -26,6 +26,7 @@ from gateway.terminal.preflight import (
     where,
 )
 from gateway.terminal.source import Kind, read_body
+from infra.database.continuity import change_all_epochs
 from infra.database.engine import Database
 from infra.database.migrate import migrate as migrate_database
 from infra.errors import DatabaseUnavailable
@@ -158,6 +159,24 @@ def verify() -> None:
         job = f" job {finding.job_id}" if finding.job_id else ""
         print(f"{finding.rule}: session {finding.session_id}{job}: {finding.detail}")
     raise Stop(Exit.FAILED, f"{len(verdict.findings)} findings in {looked_at}.")
+
+
+@app.command()
+def restored() -> None:
+    """Say that the database was restored where nobody could notice: every client starts over from a snapshot."""
+    settings = load_settings()
+
+    async def run() -> int:
+        await check_database(settings)
+        database = Database(settings.database)
+        try:
+            return await change_all_epochs(database)
+        except DatabaseUnavailable as error:
+            raise unreachable(settings, error) from error
+        finally:
+            await database.close()
+
+    print(f"{where(settings)}: {asyncio.run(run())} sessions have new epochs.")
 
 
 async def _post(base: str, body: bytes, token: str | None) -> Accepted:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import structlog
 
 from gateway.access import Access
+from gateway.streaming.admission import Admission
 from gateway.streaming.hub import Hub
 from gateway.streaming.response import StreamContext
 from infra.bus.base import Bus
 from infra.bus.memory import MemoryBus
 from infra.bus.redis import RedisBus
 from infra.database.committer import Committer
+from infra.database.continuity import Continuity
 from infra.database.engine import Database
 from infra.database.leases import Leases
 from infra.database.log import EventLog
@@ -53,7 +55,9 @@ class Services:
     snapshots: Snapshots
     jobs: Jobs
     hub: Hub
+    admission: Admission
     streams: StreamContext
+    dispatcher: LocalDispatcher
     access: Access
     supervisor: Supervisor
     metrics: Metrics
@@ -82,25 +86,29 @@ async def running(settings: Settings) -> AsyncIterator[Services]:
     metrics = Metrics()
     supervisor = Supervisor(metrics)
     database = Database(settings.database)
+    continuity = Continuity(database)
     closing = AsyncExitStack()
+    closing.callback(continuity.close)
     closing.push_async_callback(database.close)
     try:
         if not await schema_is_current(database):
             raise SchemaOutdated
+        await continuity.check_at_start()
         access = await Access.load(settings.access, database)
         provider = make_provider(settings)
         bus = make_bus(settings, supervisor, metrics)
         closing.push_async_callback(bus.close)
         event_log, snapshots, leases = EventLog(database), Snapshots(database), Leases(database)
-        committer = Committer(database, bus.publish, metrics)
+        committer = Committer(database, continuity.noting(bus.publish), metrics)
         closing.callback(committer.close)
         closing.push_async_callback(supervisor.stop)
         runner = Runner(provider, Inputs(JobInputs(database)), committer, leases, settings, metrics)
         dispatcher = LocalDispatcher(runner.run, settings.processing.concurrency)
         jobs = Jobs(committer, snapshots, dispatcher, provider, settings.processing.max_attempts, metrics)
-        hub = Hub(bus, event_log, settings.sse, supervisor, metrics)
-        streams = StreamContext(hub, event_log, snapshots, settings.sse, metrics)
-        reconciler = Reconciler(leases, dispatcher.dispatch)
+        hub = Hub(bus, event_log, settings.sse, supervisor, metrics, continuity.renew)
+        admission = Admission(settings.sse, metrics)
+        streams = StreamContext(hub, admission, event_log, snapshots, settings.sse, metrics)
+        reconciler = Reconciler(leases, dispatcher.dispatch, settings.processing.lease_seconds)
         closing.push_async_callback(hub.close)
         closing.push_async_callback(dispatcher.stop)
         closing.callback(hub.drain)
@@ -109,7 +117,8 @@ async def running(settings: Settings) -> AsyncIterator[Services]:
         await hub.start()
         supervisor.start("leases", lambda: runner.keep_leases(dispatcher.cancel))
         supervisor.start("reconciler", reconciler.run)
-        supervisor.start("retention", Retention(database, settings.log.retention_seconds).run)
+        supervisor.start("retention", Retention(database, settings.log).run)
+        supervisor.start("continuity", continuity.watch)
         log.info(
             "started",
             environment=settings.environment,
@@ -117,7 +126,21 @@ async def running(settings: Settings) -> AsyncIterator[Services]:
             bus=type(bus).__name__,
             database=database.url.get_backend_name(),
         )
-        yield Services(settings, database, bus, event_log, snapshots, jobs, hub, streams, access, supervisor, metrics)
+        yield Services(
+            settings,
+            database,
+            bus,
+            event_log,
+            snapshots,
+            jobs,
+            hub,
+            admission,
+            streams,
+            dispatcher,
+            access,
+            supervisor,
+            metrics,
+        )
     finally:
         await closing.aclose()
         log.info("stopped")

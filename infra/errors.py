@@ -37,6 +37,14 @@ class Conflict(StagecastError):
     status = 409
 
 
+class RequestTimeout(StagecastError):
+    """The body of the request did not come in time."""
+
+    slug = "request-timeout"
+    status = 408
+    retryable = True
+
+
 class JobFinished(Conflict):
     """The job has already finished."""
 

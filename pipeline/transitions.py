@@ -13,6 +13,7 @@ import orjson
 from infra.clock import rfc3339
 from infra.database.draft import Draft, Needs
 from infra.database.engine import Encoded
+from infra.database.leases import farthest_ms
 from infra.database.state import JobState, StageState
 from infra.database.status import JOB_TERMINAL, STAGE_ACTIVE, JobStatus, StageStatus
 from infra.errors import JobFinished, LeaseLost, NotClaimable, NotFound, StageNotFailed
@@ -62,6 +63,8 @@ class _OfJob:
 class Claim(_OfJob):
     """Take a stage that is queued, due again, or abandoned by a run whose lease expired. The claim is the fence.
 
+    A time that is farther ahead than any lease allows was written before the clock was set back: it counts as past.
+
     Raises NotClaimable. An abandoned stage without attempts left is failed instead, and None returned.
     """
 
@@ -71,8 +74,8 @@ class Claim(_OfJob):
     def decide(self, draft: Draft) -> Lease | None:
         job = self._job(draft)
         stage = job.stages[self.stage]
-        abandoned = stage.status is StageStatus.RUNNING and (stage.lease_until or 0) <= draft.now
-        due = stage.status is StageStatus.RETRY_WAIT and (stage.retry_at or 0) <= draft.now
+        abandoned = stage.status is StageStatus.RUNNING and self._passed(stage.lease_until, draft.now)
+        due = stage.status is StageStatus.RETRY_WAIT and self._passed(stage.retry_at, draft.now)
         if not (stage.status is StageStatus.QUEUED or due or abandoned):
             raise NotClaimable
         if abandoned and stage.attempt >= stage.attempt_limit:
@@ -95,6 +98,9 @@ class Claim(_OfJob):
         draft.emit(job.session_id, events.StageStarted(job.id, at, stage.name, stage.attempt, stage.total))
         draft.touch(job, stage)
         return Lease(job.session_id, job.id, stage.name, stage.attempt, stage.lease_token)
+
+    def _passed(self, time: int | None, now: int) -> bool:
+        return time is None or time <= now or time > now + farthest_ms(self.lease_ms)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ class Verdict:
 
 
 async def verify(database: Database) -> Verdict:
-    """Check every session. A job whose first events retention has removed is checked as far as its rows go."""
+    """Check every session. A job whose first events retention has removed is checked as far as its rows and end go."""
     sessions = jobs = events = 0
     findings: list[Finding] = []
     async for session in Audit(database).sessions():
@@ -71,9 +71,10 @@ def _job(job: AuditedJob, events: list[tuple[int, Entry]], trimmed: int) -> Iter
     active = [name for name, stage in job.body["stages"].items() if stage["status"] in STAGE_ACTIVE]
     if job.remaining != len(active):
         yield "remaining", f"remaining is {job.remaining}, active stages are {active}"
-    if job.first_seq <= trimmed:
-        return
     numbers = [seq for seq, _ in events]
+    if job.first_seq <= trimmed:
+        yield from _end(job, numbers, trimmed)
+        return
     if not numbers or (numbers[0], numbers[-1]) != (job.first_seq, job.last_seq):
         found = f"{numbers[0]}..{numbers[-1]}" if numbers else "no events"
         yield "job-range", f"the row says {job.first_seq}..{job.last_seq}, the log has {found}"
@@ -85,6 +86,12 @@ def _job(job: AuditedJob, events: list[tuple[int, Entry]], trimmed: int) -> Iter
             yield "log-consistent", f"event {seq} ({entry.type}): {error}"
             return
     yield from _compare(job.body, folded)
+
+
+def _end(job: AuditedJob, numbers: list[int], trimmed: int) -> Iterator[tuple[str, str]]:
+    """What can still be said of a job whose first events are gone: where its last one is."""
+    if job.last_seq > trimmed and (not numbers or numbers[-1] != job.last_seq):
+        yield "job-range", f"the row says that it ends at {job.last_seq}, the log has {numbers[-1:] or 'no events'}"
 
 
 def _compare(body: dict[str, Any], folded: FoldedJob) -> Iterator[tuple[str, str]]:

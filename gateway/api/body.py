@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
+from gateway.api.requests import AnyRequest
 from gateway.api.schemas import Submission, SubmitMenu, SubmitPrompt, check_language, check_values
-from infra.errors import InvalidInput
+from infra.errors import InvalidInput, RequestTimeout
 from pipeline.menu.text import parse_menu_text
 from pipeline.submission import NewJob
 
@@ -22,6 +23,15 @@ _DECODER = msgspec.json.Decoder(Submission)
 _STRINGS_AND_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|([\[{])|[\]}]', re.DOTALL)
 _AT_PATH = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
 _NAMED_FIELD = re.compile(r"(?:unknown|required) field `(?P<name>[^`]*)`")
+
+
+async def read_body(request: AnyRequest, timeout_seconds: float) -> bytes:
+    """The whole body. Raises RequestTimeout; the framework refuses what has more than 1 MiB."""
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            return await request.body()
+    except TimeoutError:
+        raise RequestTimeout(f"The body was not complete within {timeout_seconds:g} s.") from None
 
 
 async def read_submission(body: bytes, max_items: int) -> tuple[Submission, NewJob]:

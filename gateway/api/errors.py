@@ -9,7 +9,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 
 from gateway.problems import MEDIA_TYPE, problem, problem_body
-from infra.errors import StagecastError
+from infra.errors import RequestTimeout, StagecastError
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -18,6 +18,8 @@ RETRY_AFTER_SECONDS = "2"
 
 def _own(request: Request[Any, Any, Any], error: StagecastError) -> Response[bytes]:
     headers = {"Retry-After": RETRY_AFTER_SECONDS} if error.retryable else {}
+    if isinstance(error, RequestTimeout):
+        headers["Connection"] = "close"  # the rest of the body would only be waited for once more
     if error.status >= 500:
         log.error("request_failed", path=request.url.path, error=type(error).__name__, detail=error.detail)
     return Response(problem(error), status_code=error.status, media_type=MEDIA_TYPE, headers=headers)

@@ -11,7 +11,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, HeaderParameter
 
 from gateway.access import COOKIE_PREFIX
-from gateway.api.body import read_submission
+from gateway.api.body import read_body, read_submission
 from gateway.api.documents import SubmitOperation
 from gateway.api.requests import AnyRequest, check_session, credentials, find_job
 from gateway.api.schemas import Accepted, Submission
@@ -36,7 +36,7 @@ async def submit_job(
     request: AnyRequest, services: NamedDependency[Services], idempotency_key: IdempotencyHeader = None
 ) -> Response[Accepted]:
     """Store the job and start its eight stages; the answer says where to watch it."""
-    body = await request.body()
+    body = await read_body(request, services.settings.http.request_timeout_seconds)
     submission, job = await read_submission(body, services.settings.processing.max_items)
     if submission.session_id is not None:
         check_session(services, request, submission.session_id)

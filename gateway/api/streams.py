@@ -13,7 +13,8 @@ from gateway.services import Services
 from gateway.streaming.opening import Opener
 from gateway.streaming.position import Position, parse_position
 from gateway.streaming.response import BusyStream, EventStream
-from infra.errors import DatabaseUnavailable, InvalidInput
+from infra.database.repositories.snapshots import JobPlace
+from infra.errors import DatabaseUnavailable, InvalidInput, Overloaded
 
 LastEventId = Annotated[str | None, HeaderParameter(name="Last-Event-ID")]
 From = Annotated[str | None, QueryParameter(name="from", description="`snapshot`: begin with the present state")]
@@ -47,7 +48,7 @@ async def stream_session(
     """All jobs of the session, from where the client stands."""
     check_session(services, request, session_id)
     position = _position(last_event_id, snake_id, camel_id)
-    return _stream(services, session_id, None, position, start)
+    return _stream(services, session_id, None, None, position, start)
 
 
 @route(
@@ -69,10 +70,10 @@ async def stream_job(
     """One job, from where the client stands; ends after the job's last event."""
     try:
         place = await find_job(services, request, job_id)
-    except DatabaseUnavailable:
+    except (DatabaseUnavailable, Overloaded):
         return _asgi(BusyStream(services.streams))
     position = _position(last_event_id, snake_id, camel_id)
-    return _stream(services, place.session_id, job_id, position, start)
+    return _stream(services, place.session_id, job_id, place, position, start)
 
 
 def _position(header: str | None, snake: str | None, camel: str | None) -> Position | None:
@@ -84,12 +85,17 @@ def _position(header: str | None, snake: str | None, camel: str | None) -> Posit
 
 
 def _stream(
-    services: Services, session_id: str, job_id: str | None, position: Position | None, start: str | None
+    services: Services,
+    session_id: str,
+    job_id: str | None,
+    place: JobPlace | None,
+    position: Position | None,
+    start: str | None,
 ) -> ASGIApp:
     # Checked here and not by the framework, which would name the Python parameter instead of the field.
     if start not in (None, "snapshot"):
         raise InvalidInput("Only `snapshot` is known.", field="from")
-    opener = Opener(session_id, job_id, position, start == "snapshot", services.log, services.snapshots)
+    opener = Opener(session_id, job_id, place, position, start == "snapshot", services.log, services.snapshots)
     return _asgi(EventStream(services.streams, opener))
 
 

@@ -25,10 +25,17 @@ MOST_IN_A_PIPELINE = 512
 CONNECT_TIMEOUT_SECONDS = 2
 PUBLISH_TIMEOUT_SECONDS = 2
 SUBSCRIBE_WAIT_SECONDS = 1
+# Probes of /health/ready usually wait for one second, and a Redis that is away must not take the gateway out.
+HEALTH_SECONDS = 0.5
 PING_AFTER_SECONDS = 1.5
 # Two pings without any answer: the link is dead although nobody closed it.
 READ_DEADLINE_SECONDS = 4.0
-LONGEST_PAUSE_SECONDS = 1.0
+# With a connection attempt that hangs until its timeout, this keeps the way back below three seconds.
+LONGEST_PAUSE_SECONDS = 0.5
+
+# What a broken link raises. RuntimeError is uvloop's: a write to a transport that the other side has just reset, for
+# instance between connecting and the first command, and redis-py passes it on as it is.
+LOST = (RedisError, OSError, RuntimeError)
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -52,6 +59,9 @@ class RedisBus:
         self._queue: asyncio.Queue[Message] = asyncio.Queue(MOST_QUEUED_MESSAGES)
         self._confirmed: dict[bytes, asyncio.Event] = {}
         self._was_connected = False
+        # Said once per outage, not once per try: an outage of an hour has tens of thousands of tries.
+        self._said_lost = False
+        self._said_unsent = False
 
     def _channel(self, session_id: str) -> bytes:
         return f"{self._prefix}:{session_id}".encode()
@@ -84,10 +94,15 @@ class RedisBus:
             pipeline.publish(self._channel(message.session_id), encode_message(message))
         try:
             await pipeline.execute()
-        except (RedisError, OSError) as error:
+        except LOST as error:
             self._metrics.bus_dropped.inc(len(batch))
-            log.warning("bus_publish_failed", messages=len(batch), error=str(error)[:200])
+            if not self._said_unsent:
+                log.warning("bus_publish_failed", messages=len(batch), error=str(error)[:200])
+            self._said_unsent = True
             return False
+        if self._said_unsent:
+            log.info("bus_publishes_again")
+        self._said_unsent = False
         return True
 
     async def subscribe(self, session_id: str) -> None:
@@ -100,7 +115,7 @@ class RedisBus:
             async with asyncio.timeout(SUBSCRIBE_WAIT_SECONDS):
                 await self._pubsub.subscribe(channel)
                 await confirmed.wait()
-        except (RedisError, OSError, TimeoutError) as error:
+        except LOST as error:
             log.warning("bus_subscribe_unconfirmed", error=str(error)[:200])
 
     async def unsubscribe(self, session_id: str) -> None:
@@ -110,7 +125,7 @@ class RedisBus:
             try:
                 async with asyncio.timeout(SUBSCRIBE_WAIT_SECONDS):
                     await self._pubsub.unsubscribe(channel)
-            except (RedisError, OSError, TimeoutError) as error:
+            except LOST as error:
                 log.warning("bus_unsubscribe_failed", error=str(error)[:200])
 
     async def _keep_receiving(self) -> None:
@@ -118,8 +133,10 @@ class RedisBus:
         while True:
             try:
                 await self._receive_on_one_connection()
-            except (RedisError, OSError, TimeoutError) as error:
-                log.warning("bus_connection_lost", error=str(error)[:200], retry_in_seconds=round(pause, 2))
+            except LOST as error:
+                if not self._said_lost:
+                    log.warning("bus_connection_lost", error=str(error)[:200])
+                self._said_lost = True
                 pause = 0.05 if self._pubsub is not None else min(pause * 2, LONGEST_PAUSE_SECONDS)
             finally:
                 await self._drop_connection()
@@ -139,9 +156,6 @@ class RedisBus:
         missing = [channel for channel in self._confirmed if channel not in wanted]
         if missing:
             await pubsub.subscribe(*missing)
-        if self._was_connected:
-            self._metrics.bus_resubscribed.inc()
-        self._was_connected = True
         await self._read(pubsub, expected=set(wanted))
 
     async def _read(self, pubsub: PubSub, expected: set[bytes]) -> None:
@@ -149,9 +163,10 @@ class RedisBus:
         heard = clock()
         assert self._listener is not None
         while True:
-            message = await pubsub.get_message(ignore_subscribe_messages=False, timeout=PING_AFTER_SECONDS)
+            patience = min(PING_AFTER_SECONDS, max(0.0, heard + READ_DEADLINE_SECONDS - clock()))
+            message = await pubsub.get_message(ignore_subscribe_messages=False, timeout=patience)
             if message is None:
-                if clock() - heard > READ_DEADLINE_SECONDS:
+                if clock() - heard >= READ_DEADLINE_SECONDS:
                     raise TimeoutError(f"nothing heard from Redis for {READ_DEADLINE_SECONDS} s")
                 async with asyncio.timeout(PING_AFTER_SECONDS):
                     await pubsub.ping()
@@ -165,7 +180,15 @@ class RedisBus:
                 if expected:
                     expected.discard(message["channel"])
                     if not expected:
+                        self._note_subscribed()
                         self._listener.gap_possible()
+
+    def _note_subscribed(self) -> None:
+        if self._was_connected:
+            self._metrics.bus_resubscribed.inc()
+        if self._said_lost:
+            log.info("bus_subscribed_again", channels=len(self._confirmed))
+        self._was_connected, self._said_lost = True, False
 
     def _deliver(self, channel: bytes, payload: bytes) -> None:
         assert self._listener is not None
@@ -187,9 +210,9 @@ class RedisBus:
     async def ping(self) -> bool:
         """Whether Redis answers and the subscriber is connected."""
         try:
-            async with asyncio.timeout(PUBLISH_TIMEOUT_SECONDS):
+            async with asyncio.timeout(HEALTH_SECONDS):
                 await self._publisher.ping()
-        except (RedisError, OSError, TimeoutError):
+        except LOST:
             return False
         return self._pubsub is not None
 

@@ -2,11 +2,22 @@
 
 from collections.abc import Mapping
 
-from sqlalchemy import and_, or_, select, text, update
+from sqlalchemy import ColumnElement, and_, or_, select, text, update
 
 from infra.database.engine import Database, unavailable_as_error
 from infra.database.models import JOB, LIVE_STAGES, STAGE
 from infra.database.status import StageStatus
+
+# A clock that was set back leaves times behind that lie far ahead, by hours perhaps, and nobody may wait for those. No
+# run asks for a lease so many times as long as ours, and no retry waits for so long: what is farther ahead than that
+# was written by a wrong clock, and counts as past.
+HONEST_LEASES = 10
+HONEST_MS = 120_000
+
+
+def farthest_ms(lease_ms: int) -> int:
+    """How far ahead, in milliseconds, the end of a lease or the time of a retry can honestly lie."""
+    return max(HONEST_LEASES * lease_ms, HONEST_MS)
 
 
 class Leases:
@@ -33,13 +44,22 @@ class Leases:
                 await connection.execute(lock)
                 return set((await connection.execute(extended)).scalars())
 
-    async def claimable(self, unseen_ms: int, limit: int) -> list[tuple[str, str]]:
-        """Stages that someone should run: due for retry, abandoned, or queued and untouched for `unseen_ms`."""
+    async def claimable(self, unseen_ms: int, limit: int, lease_ms: int) -> list[tuple[str, str]]:
+        """Stages that someone should run: due for retry, abandoned, or queued and untouched for `unseen_ms`.
+
+        Times that are farther ahead than any lease of about `lease_ms` allows count as past.
+        """
         now = self._database.now()
+        wrong = now + farthest_ms(lease_ms)
+
+        def passed(time: ColumnElement[int]) -> ColumnElement[bool]:
+            return or_(time <= now, time > wrong)
+
+        untouched = or_(STAGE.c.updated_at <= now - unseen_ms, STAGE.c.updated_at > now)
         waiting = or_(
-            and_(STAGE.c.status == StageStatus.QUEUED, STAGE.c.updated_at <= now - unseen_ms),
-            and_(STAGE.c.status == StageStatus.RETRY_WAIT, STAGE.c.retry_at <= now),
-            and_(STAGE.c.status == StageStatus.RUNNING, STAGE.c.lease_until <= now),
+            and_(STAGE.c.status == StageStatus.QUEUED, untouched),
+            and_(STAGE.c.status == StageStatus.RETRY_WAIT, passed(STAGE.c.retry_at)),
+            and_(STAGE.c.status == StageStatus.RUNNING, passed(STAGE.c.lease_until)),
         )
         live = text(LIVE_STAGES)
         statement = select(STAGE.c.job_id, STAGE.c.name).where(live, waiting).order_by(STAGE.c.updated_at).limit(limit)

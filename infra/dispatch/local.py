@@ -79,13 +79,17 @@ class LocalDispatcher:
         if task is not None:
             task.cancel()
 
-    async def stop(self) -> None:
-        """Take nothing new, cancel what runs (it hands its lease back), and wait for that at most eight seconds."""
+    def rest(self) -> None:
+        """Begin nothing more: what waits is left to whoever reconciles next. What runs goes on."""
         self._stopping = True
         for timer in self._later.values():
             timer.cancel()
         self._later.clear()
         self._queued.clear()
+
+    async def stop(self) -> None:
+        """Take nothing new, cancel what runs (it hands its lease back), and wait for that at most eight seconds."""
+        self.rest()
         running = list(self._running.values())
         for task in running:
             task.cancel()

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import make_url, select, text
 
 from infra.database.continuity import Continuity, change_all_epochs
-from infra.database.engine import Database
+from infra.database.engine import BUSY_TIMEOUT_MS, Database
 from infra.database.models import Session
 from infra.settings import DatabaseSettings
 from tests.contract.jobs import submit
@@ -92,6 +92,19 @@ async def test_a_log_that_ends_earlier_than_what_was_noted_is_older(store: Store
     after = await check_again(store)
     assert set(before.values()).isdisjoint(after.values())
     assert await check_again(store) == after
+
+
+@on_sqlite
+async def test_a_start_waits_for_a_file_that_somebody_has_locked(store: Store) -> None:
+    """Longer than SQLite itself waits: another process may be in the middle of something large."""
+    before = await served(store)
+    other = Store(DatabaseSettings(url=str(store.database.url)))
+    async with store.database.write():
+        starting = asyncio.create_task(check_again(other))
+        await asyncio.sleep(BUSY_TIMEOUT_MS / 1000 + 0.5)
+        assert not starting.done()
+    assert await asyncio.wait_for(starting, 20) == before
+    await other.database.close()
 
 
 @on_sqlite

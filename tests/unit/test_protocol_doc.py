@@ -27,6 +27,7 @@ from gateway.app import MAX_BODY_BYTES
 from gateway.problems import problem
 from gateway.streaming.frames import TERMINAL_TYPES
 from gateway.streaming.position import parse_position
+from gateway.terminal.protocol import MOST_HEAD_BYTES, MOST_PIPELINED
 from infra.database.committer import MOST_WAITING
 from infra.database.repositories.snapshots import MOST_JOBS
 from infra.database.status import JobStatus, RowStatus, StageStatus
@@ -38,6 +39,7 @@ from infra.errors import (
     NotFound,
     OutcomeUnknown,
     Overloaded,
+    RequestTimeout,
     StagecastError,
     StageNotFailed,
 )
@@ -52,6 +54,7 @@ SECTION = re.compile(r"^### (?P<name>[a-z._]+)\n(?P<body>.*?)(?=^##|\Z)", re.MUL
 BLOCK = re.compile(r"^```json (?P<kind>[^\n]+)\n(?P<json>.*?)^```$", re.MULTILINE | re.DOTALL)
 ON_THE_WIRE = (
     InvalidInput,
+    RequestTimeout,
     NotFound,
     JobFinished,
     StageNotFailed,
@@ -201,12 +204,14 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert (MAX_BODY_BYTES, MAX_DEPTH, LINES_PER_DISH, MAX_LIMIT) == (1_048_576, 32, 10, 1000)
     assert (MAX_NAME, MAX_PRICE, MAX_CATEGORY, MAX_TITLE, MAX_CONTENT) == (500, 100, 200, 255, 100_000)
     assert (MAX_TEST_CASES, MOST_WAITING, MOST_JOBS) == (50, 10_000, 100)
+    assert (MOST_HEAD_BYTES, MOST_PIPELINED) == (65_536, 32)
     assert Settings(_env_file=None).processing.max_items == 500
     for line in (
         "| body | 1 MiB; JSON nested at most 32 deep |",
         "name 1 to 500 characters, price 100, category 200 |",
         "| prompt | title 1 to 255 characters, content 1 to 100,000; 50 test cases |",
         "| polling | 1000 events a page |",
+        "| head | 64 KiB; 32 requests may wait behind the one that is answered |",
     ):
         assert line in PAGE
     assert IdempotencyHeader.__metadata__[0].name == "Idempotency-Key"

@@ -143,6 +143,12 @@ def test_a_viewer_that_does_not_know_that_it_has_everything_is_not_whole(truth: 
     assert not check_viewer(replace(viewed(truth), complete=False), truth).is_whole
 
 
+def test_a_gap_that_the_client_had_mended_is_found_all_the_same(truth: Truth) -> None:
+    verdict = check_viewer(replace(viewed(truth), gaps=1), truth)
+    assert not verdict.is_whole
+    assert "1 gaps" in verdict.examples[0]
+
+
 def test_a_viewer_that_was_refused_is_not_whole(truth: Truth) -> None:
     verdict = check_viewer(replace(viewed(truth), failure="Refused: 404"), truth)
     assert not verdict.is_whole

@@ -15,7 +15,23 @@ from tests.faults.harness.report import Run, to_markdown
 from tests.faults.harness.timeline import FAULT, SILENCE, draw_timelines
 
 MACHINE = Machine("A processor", 2, "3.11", "Linux", 0.5)
-WHOLE = ViewerVerdict("session 1", 40, 40, 0, 0, 0, 0, 0, 0, 0, 3, True, 1.5, ())
+WHOLE = ViewerVerdict(
+    viewer="session 1",
+    committed=40,
+    delivered=40,
+    lost=0,
+    doubled=0,
+    reordered=0,
+    altered=0,
+    phantom=0,
+    repeated=0,
+    gaps=0,
+    resets=0,
+    connections=3,
+    complete=True,
+    silence_seconds=1.5,
+    examples=(),
+)
 
 
 def outcome(**changed: Any) -> Outcome:

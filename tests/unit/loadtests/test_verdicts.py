@@ -7,7 +7,7 @@ import pytest
 from loadtests.drift import Drift
 from loadtests.ledger import Irregularities
 from loadtests.report import Spread
-from loadtests.rolling import Restart, Rolling, middle_spread
+from loadtests.rolling import Restart, Rolling, middle_spread, to_histogram
 from loadtests.rolling import to_lines as rolling_lines
 from loadtests.soak import Sample, Soak
 from loadtests.soak import to_lines as soak_lines
@@ -96,6 +96,11 @@ def test_the_spread_leaves_out_the_outermost_twentieths() -> None:
     assert middle_spread([]) == 0
     assert middle_spread([5, 5, 5]) == 0
     assert middle_spread([*range(1, 100), 10_000]) == pytest.approx(90, abs=1)
+
+
+def test_reconnects_are_counted_per_tenth_of_a_second() -> None:
+    assert to_histogram([]) == [0]
+    assert to_histogram([0.01, 0.25, 0.29]) == [1, 0, 2]
 
 
 def test_a_good_soak_passes_and_is_told() -> None:
