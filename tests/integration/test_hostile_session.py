@@ -131,9 +131,7 @@ async def test_no_query_goes_through_a_whole_table(first_job: SubmittedJob, data
     explain = "EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN "
     for statement, parameters in selects:
         async with database.read() as connection:
-            if (
-                not database.is_sqlite
-            ):  # nearly all rows are this session's: it may prefer to read them all
+            if not database.is_sqlite:  # nearly all rows are this session's: it may prefer to read them all
                 await connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
             found = await connection.exec_driver_sql(explain + statement, parameters)
             plan = [str(line[-1] if database.is_sqlite else line[0]) for line in found]
