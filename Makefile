@@ -18,7 +18,7 @@ PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check --no-input insta
 # Without isolation the build uses the setuptools of the lock: nothing that is not pinned is ever downloaded.
 INSTALL_PROJECT := $(PIP_INSTALL) --no-build-isolation --editable .
 
-.PHONY: help setup run test system-packages lint format types layers compose-check check lock clean
+.PHONY: help setup run test faults system-packages lint format types layers compose-check check lock clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,12 @@ run: $(VENV)/.ready-run ## set-up, migrations, then the server at http://127.0.0
 
 test: setup system-packages ## set-up, then all tests (ARGS= for pytest)
 	$(BIN)/python -m pytest $(ARGS)
+
+# How long the faults strike, over both stacks, and the seed that repeats a run (none: a new one is drawn and printed).
+SECONDS ?= 600
+SEED ?=
+faults: setup system-packages ## ten minutes of random faults; writes docs/faults.md and its picture (SECONDS=, SEED=)
+	@$(BIN)/python -m tests.faults.run --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) --write docs
 
 system-packages: ## what the tests need of the system: redis-server, postgresql, chromium, a CJK font
 	@.ci/system-packages

@@ -241,6 +241,8 @@ class PostgresServer(Server):
             "max_connections": str(self.max_connections),
             "fsync": "off",
             "full_page_writes": "off",
+            # In the server's own folder: a killed server would leave its segments in /dev/shm for ever.
+            "dynamic_shared_memory_type": "mmap",
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return [find_program("postgres"), "-D", str(self.data), *options]

@@ -73,6 +73,20 @@ async def check_database(settings: Settings) -> None:
             Exit.SCHEMA,
             f"{where(settings)} has the schema {current}; this program needs {newest}: run `stagecast migrate`.",
         )
+    await _check_writable(settings)
+
+
+async def _check_writable(settings: Settings) -> None:
+    """Whoever can read a SQLite file may still not write it: somebody holds its lock, or the file is read-only."""
+    try:
+        database = Database(settings.database)
+        try:
+            async with database.write():
+                pass
+        finally:
+            await database.close()
+    except Exception as error:
+        raise unreachable(settings, error) from error
 
 
 async def read_revision(settings: Settings) -> str | None:

@@ -24,6 +24,8 @@ SQLITE_READERS = 4
 # A transaction is tried three times, so that whoever waits for a file that somebody keeps locked is told after some
 # three seconds; with five here it took fifteen, and clients gave up without an answer.
 BUSY_TIMEOUT_MS = 1000
+# What each of the five connections keeps of the file; it fills with the part that is in use, and then stays.
+CACHE_KIB = 8192
 # A process that freezes inside a transaction would keep its row locks, and with them the group commit of every other
 # gateway, until somebody kills it. So the server ends such a session by itself; ours never pause for that long between
 # two statements. In milliseconds.
@@ -159,7 +161,7 @@ def _prepare_sqlite(engine: AsyncEngine, begin: str) -> None:
             "journal_mode=WAL",
             "synchronous=NORMAL",
             "foreign_keys=ON",
-            "cache_size=-32768",
+            f"cache_size=-{CACHE_KIB}",
             "temp_store=MEMORY",
         ):
             cursor.execute(f"PRAGMA {pragma}")

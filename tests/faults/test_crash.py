@@ -15,9 +15,9 @@ from pipeline.verify import verify
 from tests.gateway_process import GatewayProcess
 from tests.servers import PostgresServer, RedisServer
 
-# 12 dishes at 60 ms: a stage takes 0.7 s, long enough to be killed in.
+# 40 dishes at 60 ms: a stage takes 2.4 s, longer than a drain, so that some work is left to be handed back.
 SLOW = {"PROVIDER": "synthetic", "SYNTHETIC__LATENCY_MS": "60", "PROCESSING__LEASE_SECONDS": "2"}
-DISHES = [{"name": f"dish {number}", "price": "¥100"} for number in range(12)]
+DISHES = [{"name": f"dish {number}", "price": "¥100"} for number in range(40)]
 TERMINAL = {"job.completed", "job.completed_partial", "job.failed", "job.cancelled"}
 
 
@@ -66,15 +66,10 @@ class Viewer:
                 await asyncio.sleep(0.01)
 
 
-@pytest.fixture(params=["sqlite", "postgresql with redis"])
-def gateway(request: pytest.FixtureRequest) -> Iterator[GatewayProcess]:
-    if request.param == "sqlite":
-        process = GatewayProcess(settings=SLOW)
-    else:
-        postgres: PostgresServer = request.getfixturevalue("postgres_server")
-        redis: RedisServer = request.getfixturevalue("redis_server")
-        process = GatewayProcess(postgres.create_database(), redis_url=redis.url, settings=SLOW)
-    with process:
+@pytest.fixture
+def gateway(postgres_server: PostgresServer, redis_server: RedisServer) -> Iterator[GatewayProcess]:
+    """Alone on PostgreSQL and Redis, so that nobody else can finish its work; test_scenarios_gateway.py has SQLite."""
+    with GatewayProcess(postgres_server.create_database(), redis_url=redis_server.url, settings=SLOW) as process:
         yield process
 
 

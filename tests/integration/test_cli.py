@@ -134,6 +134,17 @@ def test_a_file_that_is_no_database_is_named(command: str, run: Run, tmp_path: P
     assert "The database notes.txt can't be used: file is not a database" in err
 
 
+def test_a_file_that_somebody_else_keeps_locked_is_named(run: Run, tmp_path: Path) -> None:
+    assert run("migrate", DATABASE__URL="sqlite+aiosqlite:///menus.db")[0] == 0
+    with sqlite3.connect(tmp_path / "menus.db", isolation_level=None) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        code, _, err = run("serve", DATABASE__URL="sqlite+aiosqlite:///menus.db")
+    other.close()
+    assert code == 3
+    assert "The database menus.db can't be used: database is locked" in err
+    assert "Traceback" not in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "settings", "said"),
     [
