@@ -12,6 +12,8 @@ from typing import Any, cast
 
 import orjson
 
+from loadtests.chunks import take_chunks
+
 # The data line has no raw newline, so that nothing in a result can look like this.
 _FRAME = re.compile(rb"^id: ([a-z0-9]{8})\.(\d+)\nevent: ([a-z._]+)\n", re.MULTILINE)
 _STREAM_END = re.compile(rb"^event: stream\.end\ndata: (\{.*\})$", re.MULTILINE)
@@ -117,25 +119,15 @@ class Probe(asyncio.Protocol):
         self._transport.write(b"GET %b HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n" % url)
 
     def _take_stream(self, at: float) -> bool:
-        parts, place, ended = [self._tail], 0, False
-        buffer = self._buffer
-        while (line_end := buffer.find(b"\r\n", place)) >= 0:
-            size = int(buffer[place:line_end], 16)
-            if len(buffer) < line_end + size + 4:
-                break
-            parts.append(buffer[line_end + 2 : line_end + 2 + size])
-            place = line_end + size + 4
-            if size == 0:
-                ended = True
-                break
-        self._buffer = buffer[place:]
-        frames, separator, self._tail = b"".join(parts).rpartition(b"\n\n")
+        chunks = take_chunks(self._buffer)
+        self._buffer = chunks.rest
+        frames, separator, self._tail = b"".join([self._tail, *chunks.parts]).rpartition(b"\n\n")
         if separator:
             self._take_frames(frames, at)
-        if ended:
+        if chunks.ended:
             self._streaming = False
             self._finish()
-        return ended and bool(self._buffer)
+        return chunks.ended and bool(self._buffer)
 
     def _take_frames(self, frames: bytes, at: float) -> None:
         for _epoch, number, name in _FRAME.findall(frames):
