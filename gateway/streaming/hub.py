@@ -198,6 +198,7 @@ class Hub:
                 self._metrics.channels.dec()
                 await self._bus.unsubscribe(session_id)
                 await slot.channel.close()
+                self._pages.forget(session_id)
 
     @property
     def draining(self) -> bool:

@@ -50,6 +50,7 @@ class Pages:
         self._most_bytes = most_bytes
         self._bytes = 0
         self._kept: OrderedDict[tuple[str, int], Page] = OrderedDict()
+        self._starts: dict[str, set[int]] = {}
         self._reading: dict[tuple[str, int], asyncio.Task[Page | None]] = {}
 
     async def read(self, session_id: str, after: int, limit: int | None = None) -> LogPage | None:
@@ -92,13 +93,27 @@ class Pages:
         return page
 
     def _keep(self, key: tuple[str, int], page: Page) -> None:
-        if (before := self._kept.pop(key, None)) is not None:
-            self._bytes -= _size(before)
+        self._drop(key)
         self._kept[key] = page
+        self._starts.setdefault(key[0], set()).add(key[1])
         self._bytes += _size(page)
         while self._bytes > self._most_bytes:
-            _, oldest = self._kept.popitem(last=False)
-            self._bytes -= _size(oldest)
+            self._drop(next(iter(self._kept)))
+
+    def _drop(self, key: tuple[str, int]) -> None:
+        page = self._kept.pop(key, None)
+        if page is None:
+            return
+        self._bytes -= _size(page)
+        session_id, start = key
+        self._starts[session_id].discard(start)
+        if not self._starts[session_id]:
+            del self._starts[session_id]
+
+    def forget(self, session_id: str) -> None:
+        """Let a session's pages go: its last browser has left."""
+        for start in tuple(self._starts.get(session_id, ())):
+            self._drop((session_id, start))
 
     async def close(self) -> None:
         """Stop what still reads, and let all pages go."""
@@ -107,6 +122,7 @@ class Pages:
             task.cancel()
         await asyncio.gather(*reading, return_exceptions=True)
         self._kept.clear()
+        self._starts.clear()
         self._bytes = 0
 
 

@@ -105,6 +105,18 @@ async def test_pages_of_sessions_that_nobody_reads_any_more_are_let_go() -> None
     assert log.reads, "everything is still kept"
 
 
+async def test_the_pages_of_a_session_go_with_its_last_browser() -> None:
+    log = ListedLog()
+    log.commit(*[A] * 1000)
+    pages = Pages(log, lambda: None)
+    assert await read_all(Cursor(channel_over(log, pages), 0)) == list(range(1, 1001))
+    assert pages._bytes > 0
+    pages.forget("another")
+    assert pages._kept
+    pages.forget(SESSION)
+    assert (pages._bytes, dict(pages._kept), pages._starts) == (0, {}, {})
+
+
 @pytest.mark.parametrize("ring_events", [16, 256])
 async def test_a_connection_never_holds_more_than_a_batch(ring_events: int) -> None:
     log = ListedLog()
