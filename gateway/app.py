@@ -17,7 +17,7 @@ from litestar.types import Message, Scope
 from gateway.api import health, jobs, sessions, streams
 from gateway.api.errors import EXCEPTION_HANDLERS
 from gateway.api.reference import ReferenceDocument
-from gateway.draining import drain, drain_at_signal
+from gateway.draining import SignalledDrain, drain
 from gateway.services import Services, running
 from infra.settings import Settings
 from infra.telemetry.logs import configure_logs
@@ -66,11 +66,12 @@ def create_app(settings: Settings | None = None) -> Litestar:
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         async with running(settings) as services:
             app.state.services = services
-            restore = drain_at_signal(lambda: drain(services))
+            draining = SignalledDrain(lambda: drain(services))
+            draining.install()
             try:
                 yield
             finally:
-                restore()
+                draining.restore()
 
     return Litestar(
         route_handlers=[

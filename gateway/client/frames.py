@@ -48,10 +48,11 @@ class FrameDecoder:
 
     def feed(self, chunk: bytes) -> Iterator[Frame]:
         """The frames that this chunk completes. Iterate to the end before the next one. Raises FrameTooLarge."""
-        if self._after_cr and chunk.startswith(b"\n"):
+        if not chunk:
+            return
+        after_cr, self._after_cr = self._after_cr, chunk.endswith(b"\r")
+        if after_cr and chunk.startswith(b"\n"):
             chunk = chunk[1:]  # the second half of a CR LF that was split
-        if chunk:
-            self._after_cr = chunk.endswith(b"\r")
         for part in chunk.splitlines(keepends=True):  # of bytes: at CR, LF and CR LF only
             self._line.append(part)
             self._size += len(part)

@@ -224,6 +224,7 @@ class _Stream(Generic[_Address]):
                             self._backoff.succeed()
                         if item is not None:
                             yield item
+                            whole_at = time.monotonic()  # the caller's time is not the link's
                         if self._tracker.ended:
                             return
                     if time.monotonic() - whole_at > self._frame_seconds:
@@ -239,7 +240,11 @@ class JobStream(_Stream[JobAddress]):
 
     @property
     def status(self) -> str | None:
-        """How the job ended; None before that."""
+        """How the job ended, from its last event, its end or a snapshot; None before that.
+
+        It stays None for whoever began at the job's last event: the server answers 204, which says no more than that
+        the job has ended.
+        """
         return self._tracker.status
 
 

@@ -129,6 +129,7 @@ class Tracker:
                 self.snapshots += 1
                 self.since_snapshot = self._repairs = 0
                 self.from_snapshot = self._wants_snapshot = False
+                self.status = _ENDINGS.get(f"job.{data.get('status')}")
                 return Snapshot(self.position, data)
             case "stream.end":
                 self.end(data)

@@ -49,6 +49,10 @@ const ASK_MS = 15_000;
 /** Refusals that may pass, besides those of 500 and above. */
 const PASSING = new Set([408, 425, 429]);
 
+function isFinal(status) {
+  return status >= 400 && status < 500 && !PASSING.has(status);
+}
+
 /** `<epoch>.<seq>` as {id, epoch, seq}, or null when it is not an id. */
 export function parseId(id) {
   const parts = /^([a-z0-9]{8})\.(\d{1,15})$/.exec(id ?? "");
@@ -286,7 +290,7 @@ class Stream {
     }
     if (generation !== this.#generation) return;
     if (snapshot) this._decline(snapshot);
-    else if (status >= 400 && status < 500 && !PASSING.has(status)) {
+    else if (isFinal(status)) {
       this._enter("ended", "The server knows nothing of the kind for this token.");
     } else this._reopen("The server did not answer.");
   }
@@ -456,6 +460,8 @@ export class JobStream extends Stream {
   #jobId = null;
   /** Skips in the ids that were not looked up yet, as [seq before, seq after]. */
   #skips = [];
+  /** Some of them are being looked up. */
+  #auditing = false;
 
   /** True when nothing is missing up to the head that the server named, and no skip is unexplained. */
   get proven() {
@@ -490,9 +496,15 @@ export class JobStream extends Stream {
     this.#skips = [];
   }
 
+  _stop() {
+    super._stop();
+    this.#auditing = false;
+  }
+
   _prove() {
     super._prove();
-    if (this.#skips.length) this.#audit(() => super._prove());
+    // The connection may be lost by the time the log has answered.
+    if (this.#skips.length && !this.#auditing) this.#audit(() => this.state === "live" && super._prove());
   }
 
   _finish({ status }) {
@@ -528,43 +540,53 @@ export class JobStream extends Stream {
   /** Looks the skips up in the session's log: an event of this job in one of them is a gap, and heals by a snapshot. */
   async #audit(pass) {
     const skips = [...this.#skips];
-    let lost = false;
-    let known = true;
+    let found = "unknown";
+    this.#auditing = true;
     const current = await this._meanwhile(async () => {
       try {
-        lost = await this.#findLost(skips, this.last.epoch);
+        found = await this.#findLost(skips, this.last.epoch);
       } catch {
-        known = false;
+        found = "unknown";
       }
     });
     if (!current) return;
-    if (!known) {
-      if (!this._connected) this.giveUp("Some ids were skipped, and the log could not be asked whose they are.");
-    } else if (lost) {
+    this.#auditing = false;
+    if (found === "nothing") {
+      // Others may have come meanwhile.
+      this.#skips = this.#skips.filter((skip) => !skips.includes(skip));
+      pass();
+    } else if (found === "lost") {
       this.counters.gaps += 1;
       this._startOver("An event was missing in the middle.");
-    } else {
-      this.#skips = this.#skips.slice(skips.length);
-      pass();
+    } else if (found === "gone") {
+      this._startOver("Some ids were skipped, and the log no longer has them.");
+    } else if (!this._connected) {
+      // With a connection, the next heartbeat asks again.
+      if (found === "refused") this.giveUp("Some ids were skipped, and the log could not be asked whose they are.");
+      else this._reopen("Some ids were skipped, and the log does not answer.");
     }
   }
 
+  /** What the skips hold of this job: "nothing" or "lost"; "gone" (not in the log), "refused" for good, or "unknown". */
   async #findLost(skips, epoch) {
     const end = skips.at(-1)[1];
     let after = skips[0][0];
     while (after < end) {
       const url = new URL(this._address.logUrl, globalThis.location?.href);
       url.searchParams.set("after", `${epoch}.${after}`);
-      const page = await (await this._ask(url)).json();
+      const response = await this._ask(url);
+      if (response.status === 409) return "gone";
+      if (!response.ok) return isFinal(response.status) ? "refused" : "unknown";
+      const page = await response.json();
       const lost = page.events.some(({ id, data }) => {
         const { seq } = parseId(id);
         return data.job_id === this.#jobId && skips.some(([from, to]) => from < seq && seq < to);
       });
-      if (lost) return true;
-      const next = parseId(page.next_after)?.seq ?? end;
-      if (next <= after) break;
+      if (lost) return "lost";
+      const next = parseId(page.next_after).seq;
+      if (next <= after) return "unknown";
       after = next;
     }
-    return false;
+    return "nothing";
   }
 }

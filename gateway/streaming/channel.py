@@ -12,13 +12,17 @@ from itertools import islice
 import structlog
 
 from gateway.streaming.batch import Batch, Kept, gather, keep
+from gateway.streaming.budget import Budget
 from gateway.streaming.pages import Page, Pages
 from infra.bus.base import Entry, Message
 from infra.database.log import LogPosition
 
 MOST_SHARED_BATCHES = 64
+MOST_SHARED_BYTES = 1_048_576
 # Events may have a megabyte each; what the ring lets go is read from the log.
 MOST_RING_BYTES = 4_194_304
+# What a ring keeps when all of them together are too large: 200 small events.
+SCARCE_RING_BYTES = 65_536
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -34,6 +38,7 @@ class Channel:
         session_id: str,
         position: LogPosition,
         pages: Pages,
+        rings: Budget,
         ring_events: int,
         count_repair: Callable[[str], None],
         set_back: Callable[["Channel"], None],
@@ -45,18 +50,22 @@ class Channel:
         self.lost = False
         self.readers: set[Callable[[], None]] = set()
         self._pages = pages
+        self._rings = rings
         self._ring: deque[Kept] = deque()
         self._ring_events = ring_events
         self._ring_bytes = 0
         self._count_repair = count_repair
         self._set_back = set_back
         self._joined: dict[tuple[int, str | None], Batch] = {}
+        self._joined_bytes = 0
         self._target = self.head
         self._repair: asyncio.Task[None] | None = None
         self._warming: asyncio.Task[None] | None = None
 
     def receive(self, message: Message) -> None:
         """Take a message from the bus: append what is new, notice a hole, ignore what is known."""
+        if self.lost:
+            return
         if message.epoch != self.epoch:
             # A straggler of an earlier life of the log, or the first word of a new one: the log itself decides.
             self.expect(self.head + 1, "epoch")
@@ -128,25 +137,39 @@ class Channel:
             self.head += 1
             kept = keep(self.epoch, self.head, entry, committed_at_us)
             self._ring.append(kept)
-            self._ring_bytes += len(kept.frame)
-        while len(self._ring) > self._ring_events or (self._ring_bytes > MOST_RING_BYTES and len(self._ring) > 1):
+            self._hold(len(kept.frame))
+        most = SCARCE_RING_BYTES if self._rings.scarce else MOST_RING_BYTES
+        while len(self._ring) > self._ring_events or (self._ring_bytes > most and len(self._ring) > 1):
             oldest = self._ring.popleft()
             self.base = oldest.seq
-            self._ring_bytes -= len(oldest.frame)
-        self._joined.clear()
+            self._hold(-len(oldest.frame))
+        self._unshare()
         self._wake()
+
+    def _hold(self, size: int) -> None:
+        self._ring_bytes += size
+        self._rings.used += size
+
+    def _unshare(self) -> None:
+        self._joined.clear()
+        self._joined_bytes = 0
 
     def _skip_to(self, trimmed: int) -> None:
         # Retention overtook the channel. Cursors before that number find out when they read the log.
-        self.head = self.base = self.trimmed = trimmed
-        self._ring.clear()
-        self._ring_bytes = 0
-        self._joined.clear()
+        self.head = self.trimmed = trimmed
+        self._clear()
         self._wake()
+
+    def _clear(self) -> None:
+        self._ring.clear()
+        self.base = self.head
+        self._hold(-self._ring_bytes)
+        self._unshare()
 
     def lose(self) -> None:
         """Give up: this is no longer the log that it was, and every cursor has to start from a snapshot."""
         self.lost = True
+        self._clear()
         self._wake()
 
     def _wake(self) -> None:
@@ -158,10 +181,12 @@ class Channel:
         key = (after, job_id)
         batch = self._joined.get(key)
         if batch is None:
-            if len(self._joined) >= MOST_SHARED_BATCHES:
-                self._joined.clear()  # many stragglers, each at a place of its own: sharing saves nothing then
             newest = islice(self._ring, len(self._ring) - (self.head - after), None)
-            batch = self._joined[key] = gather(newest, self.head, job_id)
+            batch = gather(newest, self.head, job_id)
+            self._joined_bytes += len(batch.frames)
+            if len(self._joined) >= MOST_SHARED_BATCHES or self._joined_bytes > MOST_SHARED_BYTES:
+                self._unshare()  # many stragglers, each at a place of its own: sharing saves nothing then
+            self._joined[key] = batch
         return batch
 
     async def warm(self, seq: int) -> bool:
@@ -187,15 +212,15 @@ class Channel:
             raise
         if page is None or page.position.epoch != self.epoch:
             self.lose()
-        elif self.base == base and page.reached >= base:
+        elif not self.lost and self.base == base and page.reached >= base:
             for seq, entry in reversed([(seq, entry) for seq, entry in page.events if seq <= base]):
                 kept = keep(self.epoch, seq, entry)
                 if len(self._ring) >= self._ring_events or self._ring_bytes + len(kept.frame) > MOST_RING_BYTES:
                     break
                 self._ring.appendleft(kept)
-                self._ring_bytes += len(kept.frame)
+                self._hold(len(kept.frame))
                 self.base = seq - 1
-            self._joined.clear()
+            self._unshare()
 
     async def page(self, seq: int) -> Page | None:
         """A page of the log that holds what follows `seq`; None when the session is gone."""
@@ -207,3 +232,4 @@ class Channel:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+        self._clear()

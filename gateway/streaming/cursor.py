@@ -51,10 +51,10 @@ class Cursor:
             raise CursorLost("epoch_changed")
         if self.seq >= channel.head:
             return None
-        if self.seq >= channel.base or await channel.warm(self.seq):
-            batch = channel.tail(self.seq, self.job_id)
-        else:
-            batch = await self._replay()
+        warm = self.seq >= channel.base or await channel.warm(self.seq)
+        if channel.lost:  # while the tail was being read
+            raise CursorLost("epoch_changed")
+        batch = channel.tail(self.seq, self.job_id) if warm else await self._replay()
         self.seq = batch.last_seq
         if batch.count:
             self._last_event = max(self._last_event, batch.last_event)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from gateway.streaming.budget import Budget
 from gateway.streaming.channel import Channel
 from gateway.streaming.pages import Pages
 from infra.bus.base import Bus, Message
@@ -25,13 +26,15 @@ SESSIONS_PER_QUERY = 1000
 # A channel outlives its last browser this long, so that a reconnect finds the ring still warm.
 LINGER_SECONDS = 5.0
 MOST_EARLY_MESSAGES = 256
+# The rings of all channels together; beyond that each keeps only a little.
+MOST_RINGS_BYTES = 134_217_728
 
 log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(slots=True)
 class _Slot:
-    joining: asyncio.Task[Channel]
+    joining: asyncio.Task[Channel] = field(init=False)
     readers: int = 0
     channel: Channel | None = None
     early: list[Message] = field(default_factory=list)
@@ -69,6 +72,7 @@ class Hub:
         self._metrics = metrics
         self._renew = renew
         self._pages = Pages(event_log, metrics.log_reads.inc)
+        self._rings = Budget(MOST_RINGS_BYTES)
         self._slots: dict[str, _Slot] = {}
         self._set_back: dict[str, str] = {}
         self._sweep_now = asyncio.Event()
@@ -102,7 +106,8 @@ class Hub:
                 slot.idle_since = asyncio.get_running_loop().time()
 
     def _new_slot(self, session_id: str) -> _Slot:
-        slot = self._slots[session_id] = _Slot(asyncio.create_task(self._join(session_id)))
+        slot = self._slots[session_id] = _Slot()
+        slot.joining = asyncio.create_task(self._join(session_id, slot))
 
         def forget_failure(joining: asyncio.Task[Channel]) -> None:
             # The next browser tries again; whoever waits now gets the error.
@@ -112,7 +117,7 @@ class Hub:
         slot.joining.add_done_callback(forget_failure)
         return slot
 
-    async def _join(self, session_id: str) -> Channel:
+    async def _join(self, session_id: str, slot: _Slot) -> Channel:
         await self._bus.subscribe(session_id)
         try:
             position = await self._log.position(session_id)
@@ -122,9 +127,14 @@ class Hub:
             await self._bus.unsubscribe(session_id)
             raise
         channel = Channel(
-            session_id, position, self._pages, self._settings.ring_events, self._count_repair, self._note_set_back
+            session_id,
+            position,
+            self._pages,
+            self._rings,
+            self._settings.ring_events,
+            self._count_repair,
+            self._note_set_back,
         )
-        slot = self._slots[session_id]
         slot.channel = channel
         self._metrics.channels.inc()
         for message in slot.early:
@@ -191,7 +201,9 @@ class Hub:
     async def _close_idle(self) -> None:
         horizon = asyncio.get_running_loop().time() - LINGER_SECONDS
         for session_id, slot in list(self._slots.items()):
-            if slot.readers or slot.channel is None:
+            # While another one was being closed, a browser may have come and found a channel that was lost: then
+            # another slot stands here.
+            if slot.readers or slot.channel is None or self._slots.get(session_id) is not slot:
                 continue
             if slot.channel.lost or (slot.idle_since is not None and slot.idle_since <= horizon):
                 del self._slots[session_id]
@@ -215,11 +227,12 @@ class Hub:
 
     async def close(self) -> None:
         """Close all channels."""
-        for slot in self._slots.values():
+        slots = list(self._slots.values())
+        self._slots.clear()
+        for slot in slots:
             slot.joining.cancel()
             if slot.channel is not None:
                 await slot.channel.close()
-        self._slots.clear()
         await self._pages.close()
 
     def _count_repair(self, cause: str) -> None:

@@ -25,6 +25,7 @@ from starlette.types import Receive, Scope, Send
 from gateway.problems import problem
 from gateway.streaming.admission import Admission, Refused
 from gateway.streaming.batch import Batch
+from gateway.streaming.budget import Budget, NoRoom
 from gateway.streaming.channel import Channel
 from gateway.streaming.cursor import Cursor, CursorLost
 from gateway.streaming.frames import control_frame, retry_frame
@@ -41,6 +42,8 @@ log = structlog.stdlib.get_logger(__name__)
 
 SLICE_BYTES = 65_536
 OPENING_TRIES = 3
+# First frames, which may hold a snapshot, that are on their way to all browsers at once.
+MOST_OPENING_BYTES = 268_435_456
 HEADERS = {"Cache-Control": "no-store, no-transform", "Referrer-Policy": "no-referrer"}
 
 
@@ -67,6 +70,7 @@ class StreamContext:
         self.snapshots = snapshots
         self.settings = settings
         self.metrics = metrics
+        self.openings = Budget(MOST_OPENING_BYTES)
 
     def retry_ms(self) -> int:
         """The base delay, 50 to 150 %: browsers that were cut off together must not come back together."""
@@ -126,13 +130,20 @@ class EventStream(EventSourceResponse):
                     return "ended"
                 channel.readers.add(self._wake)
                 stack.callback(channel.readers.discard, self._wake)
-                await self._start(send)
-                started = True
-                await self._write(send, retry_frame(context.retry_ms()) + opened.frames)
-                return await self._follow(send, opened.cursor)
+                cursor, frames = opened.cursor, opened.frames
+                del opened  # or its snapshot, megabytes perhaps, would stay for as long as the stream
+                with context.openings.share(len(frames)):
+                    await self._start(send)
+                    started = True
+                    await self._write(send, retry_frame(context.retry_ms()))
+                    await self._write(send, frames)
+                del frames
+                return await self._follow(send, cursor)
         except NotFound as error:
             await _answer(send, 404, problem(error))
             return "not_found"
+        except NoRoom:
+            raise Refused("opening") from None
         except (DatabaseUnavailable, Overloaded):
             await self._refuse(send, "database", started)
             return "database"
@@ -230,11 +241,16 @@ class EventStream(EventSourceResponse):
 
     async def _write(self, send: Send, frames: bytes) -> None:
         # The deadline ends a reader that takes nothing: send() suspends only above the transport's high-water mark. A
-        # slow one gets it anew for each slice, else a large snapshot could never reach it.
-        for start in range(0, len(frames), SLICE_BYTES):
-            async with asyncio.timeout(self.send_timeout):
-                body = frames[start : start + SLICE_BYTES]
-                await send({"type": "http.response.body", "body": body, "more_body": True})
+        # slow one gets it anew for each slice, else a large snapshot could never reach it, up to a stream's age in all.
+        if len(frames) > SLICE_BYTES:
+            async with asyncio.timeout(self._context.settings.max_age_seconds):
+                for start in range(0, len(frames), SLICE_BYTES):
+                    if self._gone:
+                        return
+                    await self._write(send, frames[start : start + SLICE_BYTES])
+            return
+        async with asyncio.timeout(self.send_timeout):
+            await send({"type": "http.response.body", "body": frames, "more_body": True})
 
     async def _finish(self, send: Send, frames: bytes) -> None:
         async with asyncio.timeout(self.send_timeout):

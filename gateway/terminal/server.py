@@ -111,10 +111,14 @@ class _Workers(Multiprocess):
 
 def _serve_here(config: BoundedConfig, listener: socket.socket, page: str) -> None:
     server = _Server(config, page)
-    # After its clean end uvicorn raises the signal again, for whoever had the handler before: by default that would be
-    # a death by signal, or a KeyboardInterrupt.
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        server.should_exit = True
+
+    # For a signal before uvicorn takes them. And after its clean end uvicorn raises the signal again, for whoever had
+    # the handler before: by default that would be a death by signal, or a KeyboardInterrupt.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _already_handled)
+        signal.signal(number, stop)
     try:
         server.run([listener])
     except SystemExit:  # the application did not start; why is in the log
@@ -127,7 +131,3 @@ def _serve_in_many(config: BoundedConfig, listener: socket.socket, page: str) ->
     # A worker that was told to stop ends by that signal, after its clean end.
     if any(worker.exitcode not in (0, -signal.SIGTERM, -signal.SIGINT) for worker in supervisor.processes):
         raise Stop(Exit.FAILED, "A worker could not start or did not end well; the lines above say why.")
-
-
-def _already_handled(_number: int, _frame: FrameType | None) -> None:
-    """The server has stopped because of this signal."""

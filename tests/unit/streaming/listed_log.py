@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
+from gateway.streaming.budget import Budget
 from gateway.streaming.channel import Channel
 from gateway.streaming.pages import Pages
 from infra.bus.base import Entry, Message
@@ -59,4 +60,5 @@ class ListedLog:
     def channel(self, ring_events: int = 256) -> Channel:
         """A channel of this log as it stands now."""
         pages = Pages(self, lambda: None)
-        return Channel(SESSION, self.position, pages, ring_events, self.repairs.append, self.set_back.append)
+        rings = Budget(1_000_000_000)
+        return Channel(SESSION, self.position, pages, rings, ring_events, self.repairs.append, self.set_back.append)

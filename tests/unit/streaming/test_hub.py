@@ -272,3 +272,40 @@ async def test_sessions_that_are_opened_in_the_same_moment_are_looked_up_by_one_
         await asyncio.gather(*(stack.enter_async_context(hub.open(one)) for one in sessions))
     await hub.close()
     assert queries <= 2
+
+
+class SlowBus(MemoryBus):
+    """A bus whose unsubscribing takes a moment, as that of Redis does."""
+
+    async def unsubscribe(self, session_id: str) -> None:
+        await super().unsubscribe(session_id)
+        await asyncio.sleep(0.05)
+
+
+async def test_a_browser_that_comes_back_while_lost_channels_are_closed_keeps_its_new_one(tmp_path: Path) -> None:
+    bus = SlowBus()
+    async with Store(copy_sqlite(make_sqlite_template(tmp_path), tmp_path), bus.publish) as store:
+        house = House(store, bus)
+        await house.hub.start()
+        sessions = [await house.submit() for _ in range(4)]
+        async with AsyncExitStack() as stack:
+            for one in sessions:
+                (await stack.enter_async_context(house.hub.open(one))).lose()
+        house.hub.gap_possible()
+        await asyncio.sleep(0.02)  # the first of them is being closed
+        last = sessions[-1]
+        async with house.hub.open(last) as channel:
+            await wait_for(lambda: house.metric("stagecast_channels") == 1)
+            await house.submit(last)
+            await wait_for(lambda: channel.head == 2)
+        await house.hub.close()
+        await house.supervisor.stop()
+
+
+async def test_closing_while_channels_join_and_read_ends_well(house: House) -> None:
+    sessions = [await house.submit() for _ in range(5)]
+    opening = [asyncio.create_task(house.hub.open(one).__aenter__()) for one in sessions]
+    await asyncio.sleep(0)
+    await house.hub.close()
+    await asyncio.gather(*opening, return_exceptions=True)
+    await house.hub.close()

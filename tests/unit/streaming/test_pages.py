@@ -6,8 +6,9 @@ import pytest
 
 import gateway.streaming.pages
 from gateway.streaming.batch import MOST_BATCH_BYTES
-from gateway.streaming.channel import Channel
-from gateway.streaming.cursor import Cursor
+from gateway.streaming.budget import Budget, NoRoom
+from gateway.streaming.channel import SCARCE_RING_BYTES, Channel
+from gateway.streaming.cursor import Cursor, CursorLost
 from gateway.streaming.pages import Pages
 from infra.bus.base import Entry, Message
 from tests.unit.streaming.listed_log import JOBS, SESSION, ListedLog
@@ -17,8 +18,9 @@ from tests.waiting import wait_for
 A, B, _ = JOBS
 
 
-def channel_over(log: ListedLog, pages: Pages, ring_events: int = 16) -> Channel:
-    return Channel(SESSION, log.position, pages, ring_events, log.repairs.append, log.set_back.append)
+def channel_over(log: ListedLog, pages: Pages, ring_events: int = 16, rings: Budget | None = None) -> Channel:
+    rings = rings or Budget(1_000_000_000)
+    return Channel(SESSION, log.position, pages, rings, ring_events, log.repairs.append, log.set_back.append)
 
 
 @pytest.fixture(autouse=True)
@@ -168,3 +170,65 @@ async def test_a_log_that_ends_before_what_is_known_was_set_back() -> None:
     del log.entries[1:]
     channel.note(log.position, known_head=before)
     assert log.set_back == [channel]
+
+
+async def test_when_all_rings_together_are_too_large_each_keeps_a_little_and_nobody_misses_an_event() -> None:
+    rings = Budget(300_000)
+    logs = [ListedLog() for _ in range(4)]
+    channels = [channel_over(log, Pages(log, lambda: None), 256, rings) for log in logs]
+    for _ in range(200):
+        for log, channel in zip(logs, channels, strict=True):
+            entry = Entry(A, "item.updated", b'{"text":"' + b"x" * 1000 + b'"}')
+            log.entries += (entry,)
+            channel.receive(Message(SESSION, log.epoch, len(log.entries), (entry,)))
+    assert rings.used <= 300_000 + 4 * SCARCE_RING_BYTES
+    assert [await read_all(Cursor(channel, 0)) for channel in channels] == [list(range(1, 201))] * 4
+    for channel in channels:
+        await channel.close()
+    assert rings.used == 0
+
+
+async def test_a_lost_channel_gives_its_ring_back_and_takes_nothing_more() -> None:
+    log = ListedLog()
+    rings = Budget(1_000_000)
+    channel = channel_over(log, Pages(log, lambda: None), rings=rings)
+    channel.receive(log.commit(A, A))
+    assert rings.used > 0
+    channel.lose()
+    channel.receive(log.commit(A, A))
+    assert rings.used == 0
+
+
+async def test_a_channel_that_is_lost_while_its_tail_is_read_tells_the_reader() -> None:
+    log = ListedLog()
+    log.commit(*[A] * 10)
+    log.gate = asyncio.Event()
+    channel = channel_over(log, Pages(log, lambda: None))
+    reading = asyncio.create_task(Cursor(channel, 5).advance())
+    await wait_for(lambda: bool(log.reads))
+    channel.lose()
+    log.gate.set()
+    with pytest.raises(CursorLost):
+        await reading
+
+
+async def test_stragglers_at_many_places_do_not_pile_up_shared_bytes() -> None:
+    log = ListedLog()
+    channel = channel_over(log, Pages(log, lambda: None), ring_events=100)
+    big = Entry(A, "item.updated", b'{"text":"' + b"x" * 40_000 + b'"}')
+    log.entries += (big,) * 90
+    channel.receive(Message(SESSION, log.epoch, 1, (big,) * 90))
+    for place in range(80):
+        channel.tail(place, None)
+    assert sum(len(batch.frames) for batch in channel._joined.values()) <= 2 * 1_048_576
+
+
+def test_a_budget_refuses_what_does_not_fit_but_never_the_only_one() -> None:
+    budget = Budget(100)
+    with budget.share(500):
+        with pytest.raises(NoRoom), budget.share(1):
+            pytest.fail("there was no room")
+        assert budget.scarce
+    with budget.share(60), budget.share(40):
+        pass
+    assert budget.used == 0
