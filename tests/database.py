@@ -25,7 +25,7 @@ def sqlite_settings(path: Path) -> DatabaseSettings:
 def make_sqlite_template(directory: Path) -> Path:
     """A migrated file that nobody has open, to be copied."""
     path = directory / "template.db"
-    _migrate(sqlite_settings(path))
+    migrate_now(sqlite_settings(path))
     return path
 
 
@@ -39,11 +39,12 @@ def copy_sqlite(template: Path, directory: Path) -> DatabaseSettings:
 def make_postgres_template(server: PostgresServer) -> str:
     """The name of a migrated database that nobody is connected to."""
     url = server.create_database()
-    _migrate(DatabaseSettings(url=url))
+    migrate_now(DatabaseSettings(url=url))
     return url.rpartition("/")[2]
 
 
-def _migrate(settings: DatabaseSettings) -> None:
+def migrate_now(settings: DatabaseSettings) -> None:
+    """Bring a database to the newest schema."""
     # In a thread, because the tests' event loop may be there already.
     with ThreadPoolExecutor(1) as thread:
         thread.submit(asyncio.run, migrate(settings)).result()

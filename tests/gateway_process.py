@@ -14,13 +14,13 @@ from typing import Self
 
 import httpx
 
+from infra.settings import DatabaseSettings
+from tests.database import migrate_now
 from tests.servers import START_SECONDS, Server, ServerError, wait_until
-
-MIGRATE_SECONDS = 30.0
 
 
 class GatewayProcess(Server):
-    """`stagecast migrate`, then `stagecast serve` on a free port, until stopped or killed.
+    """`stagecast serve` on a free port, over a migrated database, until stopped or killed.
 
     `settings` are environment variables without their `STAGECAST_` prefix: {"PROVIDER": "synthetic"}. Without a
     `database_url` it uses a SQLite file in its own folder, which survives a kill and a start. It runs in that folder,
@@ -43,6 +43,7 @@ class GatewayProcess(Server):
         self.redis_url = redis_url
         self.settings = dict(settings or {})
         self.workers = workers
+        self._migrated = False
 
     @property
     def url(self) -> str:
@@ -75,16 +76,10 @@ class GatewayProcess(Server):
             )
 
     def migrate(self) -> None:
-        """Bring the database to the newest schema; raise an error with the log when that fails."""
-        process = self.spawn([find_stagecast(), "migrate"])
-        try:
-            code = process.wait(MIGRATE_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise ServerError(f"stagecast migrate: not within {MIGRATE_SECONDS:g} s\n{self.read_log()}") from None
-        if code != 0:
-            raise ServerError(f"stagecast migrate ended with code {code}\n{self.read_log()}")
+        """Bring the database to the newest schema, once, and in this process: importing it all anew takes a second."""
+        if not self._migrated:
+            migrate_now(DatabaseSettings(url=self.database_url))
+            self._migrated = True
 
     def start(self) -> Self:
         """Migrate, serve, and wait until /health/ready answers 200."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from playwright.sync_api import Page
 
@@ -41,16 +41,22 @@ window.ready = true;
 
 
 class ScriptedOrigin(ScriptedServer):
-    """Streams are answered by the scripts, one for each connection; `status` answers for the job or session itself."""
+    """Streams are answered by the scripts, one for each connection; `status` answers for the job or session itself.
 
-    def __init__(self, scripts: Sequence[bytes], status: bytes, log_page: bytes) -> None:
+    The log is answered by its pages, one for each request, and by the last of them from then on. `asked_log` is after
+    which positions it was asked for.
+    """
+
+    def __init__(self, scripts: Sequence[bytes], status: bytes, log_pages: Sequence[bytes]) -> None:
         super().__init__(scripts)
         self.status = status
-        self.log_page = log_page
         self.asked_status = 0
+        self.asked_log: list[str] = []
+        self._log_pages = list(log_pages)
 
     async def respond(self, head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        path = urlsplit(head.split(" ", 2)[1]).path
+        url = urlsplit(head.split(" ", 2)[1])
+        path = url.path
         if path.endswith("/events"):
             await super().respond(head, reader, writer)
             return
@@ -59,7 +65,8 @@ class ScriptedOrigin(ScriptedServer):
         elif path == "/stagecast.js":
             body = found("text/javascript", MODULE.read_bytes())
         elif path.endswith("/events.json"):
-            body = self.log_page
+            self.asked_log += parse_qs(url.query)["after"]
+            body = self._log_pages.pop(0) if len(self._log_pages) > 1 else self._log_pages[0]
         else:
             self.asked_status += 1
             body = self.status
@@ -101,9 +108,9 @@ class Followed:
 
 
 @contextmanager
-def scripted_origin(*scripts: bytes, status: bytes = b"", log_page: bytes = b"") -> Iterator[ScriptedOrigin]:
+def scripted_origin(*scripts: bytes, status: bytes = b"", log: Sequence[bytes] = (b"",)) -> Iterator[ScriptedOrigin]:
     """The origin in a thread of its own: Playwright's calls block the test's."""
-    origin = ScriptedOrigin(scripts, status or refusal(404), log_page)
+    origin = ScriptedOrigin(scripts, status or refusal(404), log)
     started = threading.Event()
     stopping: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 

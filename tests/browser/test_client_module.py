@@ -1,7 +1,7 @@
 """The browser module on a page of its own, in Chromium, against every bad ending that an EventSource can see."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 
 import pytest
@@ -29,6 +29,17 @@ from tests.unit.cli.scripted_server import (
 
 HOLD = ScriptedServer.HOLD
 SOON = retry(10)
+
+
+def log_page(last: int, jobs: dict[int, str]) -> bytes:
+    """A page of the session's log up to its last event: whose job the events in between are of."""
+    events = [{"id": f"k3v9x0ab.{seq}", "type": "item.updated", "data": {"job_id": job}} for seq, job in jobs.items()]
+    return found("application/json", json.dumps({"events": events, "next_after": f"k3v9x0ab.{last}"}).encode())
+
+
+SKIPPING = chunked(SOON, opened(0), event(1), event(3), ended(3))
+HEALED = chunked(SOON, opened(3), snapshot(3), ended(3))
+OTHERS = log_page(3, {2: "another"})
 RUNNING = found("application/json", b'{"status":"running","head":"k3v9x0ab.2"}')
 
 Scripted = Callable[..., Followed]
@@ -39,8 +50,8 @@ def scripted(browser: Browser) -> Iterator[Scripted]:
     """Makes a page whose streams are answered by the scripts."""
     with ExitStack() as stack:
 
-        def script(*scripts: bytes, **answers: bytes) -> Followed:
-            origin = stack.enter_context(scripted_origin(*scripts, **answers))
+        def script(*scripts: bytes, status: bytes = b"", log: Sequence[bytes] = (b"",)) -> Followed:
+            origin = stack.enter_context(scripted_origin(*scripts, status=status, log=log))
             context = browser.new_context()
             stack.callback(context.close)
             return Followed(context.new_page(), origin)
@@ -345,18 +356,100 @@ def test_text_arrives_as_it_was_written(scripted: Scripted) -> None:
 
 
 def test_a_skip_in_a_job_is_looked_up_before_it_is_complete(scripted: Scripted) -> None:
-    skipping = chunked(SOON, opened(0), event(1), event(3), ended(3))
-    healed = chunked(SOON, opened(3), snapshot(3), ended(3))
-    lost = {"events": [{"id": "k3v9x0ab.2", "type": "item.updated", "data": {"job_id": JOB_ID}}]}
-    page = scripted(skipping, healed, log_page=log_page(lost)).follow(log=True)
+    page = scripted(SKIPPING, HEALED, log=[log_page(3, {2: JOB_ID})]).follow(log=True)
     report = page.wait_for_state("complete")
     assert report["seen"] == [*ids(1, 3), "snapshot k3v9x0ab.3"]
     assert report["counters"]["gaps"] == 1
 
-    others = {"events": [{"id": "k3v9x0ab.2", "type": "item.updated", "data": {"job_id": "another"}}]}
-    page = scripted(skipping, log_page=log_page(others)).follow(log=True)
+    page = scripted(SKIPPING, log=[OTHERS]).follow(log=True)
     report = page.wait_for_state("complete")
     assert (report["seen"], report["counters"]["gaps"]) == (ids(1, 3), 0)
+
+
+def test_a_skip_that_arises_while_others_are_looked_up_is_looked_up_too(scripted: Scripted) -> None:
+    # The server lost event 4 on the way. Two heartbeats came before the log said whose 2 is.
+    beating = stream(SOON, opened(0), event(1), event(3), heartbeat(3), heartbeat(3), event(5)) + HOLD
+    over = chunked(SOON, opened(5, outcome="resumed"), ended(5))
+    healed = chunked(SOON, opened(5), snapshot(5), ended(5))
+    page = scripted(beating, over, healed, log=[log_page(5, {2: "another", 4: JOB_ID})])
+    page.tab.add_init_script(
+        """globalThis.pending = 0;
+        const real = fetch;
+        globalThis.fetch = async (...asked) => {
+          pending += 1;
+          try { return await real(...asked); } finally { pending -= 1; }
+        };"""
+    )
+    page.follow(log=True)
+    page.wait_for_last("k3v9x0ab.5")
+    wait_until(lambda: bool(page.origin.asked_log) and page.tab.evaluate("pending === 0"), 20, "the log has answered")
+    assert page.origin.asked_log == ids(1), "one look-up at a time"
+    page.tab.evaluate("() => { stream.drop(); stream.resume(); }")
+    report = page.wait_for_state("complete")
+
+    assert page.origin.asked_log == ids(1, 3)
+    assert report["seen"] == [*ids(1, 3, 5), "snapshot k3v9x0ab.5"]
+
+
+def test_a_log_that_answers_after_the_connection_was_closed_does_not_make_it_live(scripted: Scripted) -> None:
+    page = scripted(chunked(retry(60_000), opened(0), event(1), event(3), heartbeat(3)), log=[OTHERS])
+    page.tab.add_init_script(
+        """const real = fetch;
+        globalThis.fetch = async (...asked) => {
+          const answer = await real(...asked);
+          await new Promise((release) => { globalThis.release = release; });
+          return answer;
+        };"""
+    )
+    page.follow(log=True)
+    page.wait_for_state("renewing")
+    wait_until(lambda: page.tab.evaluate("'release' in globalThis"), 20, "the log has answered")
+    page.tab.evaluate("release()")
+    wait_until(lambda: page.tab.evaluate("stream.proven"), 20, "the skip is explained")
+
+    assert page.report()["state"] != "live"
+
+
+def test_a_look_up_that_a_new_connection_overtakes_is_made_again(scripted: Scripted) -> None:
+    beating = stream(SOON, opened(0), event(1), event(3), heartbeat(3)) + HOLD
+    again = stream(SOON, opened(3, outcome="resumed"), heartbeat(3)) + HOLD
+    page = scripted(beating, again, log=[OTHERS])
+    page.tab.add_init_script(
+        """const real = fetch;
+        globalThis.asked = 0;
+        globalThis.fetch = (...address) => (asked++ ? real(...address) : new Promise(() => {}));"""
+    )
+    page.follow(log=True)
+    wait_until(lambda: page.tab.evaluate("asked === 1"), 20, "the log was asked")
+    page.tab.evaluate("() => { stream.drop(); stream.resume(); }")
+    wait_until(lambda: page.tab.evaluate("stream.proven"), 20, "the skip is explained")
+
+    assert (page.tab.evaluate("asked"), page.report()["state"]) == (2, "live")
+
+
+@pytest.mark.parametrize("answer", [refusal(503), b"", found("text/html", b"<p>Back soon")], ids=["503", "", "a page"])
+def test_a_log_that_does_not_answer_at_the_end_is_asked_again(scripted: Scripted, answer: bytes) -> None:
+    status = found("application/json", b'{"status":"completed","head":"k3v9x0ab.3"}')
+    page = scripted(SKIPPING, NO_CONTENT, NO_CONTENT, status=status, log=[answer, answer, OTHERS]).follow(log=True)
+    report = page.wait_for_state("complete")
+
+    assert (report["seen"], report["detail"], report["counters"]["gaps"]) == (ids(1, 3), "completed", 0)
+    assert (page.origin.asked_log, page.origin.asked_status) == (ids(1, 1, 1), 2)
+
+
+def test_a_log_that_no_longer_has_what_was_skipped_makes_it_start_over(scripted: Scripted) -> None:
+    page = scripted(SKIPPING, HEALED, log=[refusal(409)]).follow(log=True)
+    report = page.wait_for_state("complete")
+
+    assert report["seen"] == [*ids(1, 3), "snapshot k3v9x0ab.3"]
+    assert (page.origin.resumed_from, report["counters"]["gaps"]) == ([None, "snapshot"], 0)
+
+
+def test_a_log_that_is_refused_for_good_leaves_the_job_unproven(scripted: Scripted) -> None:
+    page = scripted(SKIPPING, log=[refusal(403)]).follow(log=True)
+    report = page.wait_for_state("ended")
+
+    assert (report["seen"], report["complete"], len(page.origin.requests)) == (ids(1, 3), False, 1)
 
 
 def test_a_caller_can_begin_where_another_page_stopped(scripted: Scripted) -> None:
@@ -376,7 +469,3 @@ def test_a_dropped_stream_stays_away_until_it_is_resumed(scripted: Scripted) -> 
     page.tab.evaluate("() => stream.resume()")
 
     assert page.wait_for_state("complete")["seen"] == ids(1, 2)
-
-
-def log_page(page: dict[str, object]) -> bytes:
-    return found("application/json", json.dumps({**page, "next_after": "k3v9x0ab.3"}).encode())

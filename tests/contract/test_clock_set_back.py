@@ -3,14 +3,17 @@
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import update
 
 from infra.clock import now_ms
-from infra.database.leases import Leases, farthest_ms
+from infra.database.leases import FARTHEST_MS, Leases
 from infra.database.models import Stage
 from infra.errors import NotClaimable
+from infra.settings import ProcessingSettings
+from pipeline.runner import LONGEST_RETRY_DELAY_SECONDS
 from pipeline.transitions import Claim
-from tests.contract.jobs import claim, submit
+from tests.contract.jobs import answer, claim, item_ids, submit
 from tests.database import Store
 
 LEASE_MS = 12_000
@@ -23,9 +26,10 @@ LEFT_BEHIND: dict[str, dict[str, Any]] = {
     "it waits for its next attempt": {"status": "retry_wait", "retry_at": HOURS_MS + 500, "attempt": 1},
     "nobody has begun it": {"status": "queued", "updated_at": HOURS_MS},
 }
-# What an honest clock may have written: another process may have longer leases than this one.
+# What an honest clock may have written: another process may have the longest leases that there are.
+LONGEST_LEASE_MS = 3_600_000
 HONEST: dict[str, dict[str, Any]] = {
-    "it runs": {"status": "running", "lease_token": "alive", "lease_until": 9 * LEASE_MS, "attempt": 1},
+    "it runs": {"status": "running", "lease_token": "alive", "lease_until": LONGEST_LEASE_MS, "attempt": 1},
     "it waits for its next attempt": {"status": "retry_wait", "retry_at": 60_000, "attempt": 1},
 }
 
@@ -40,7 +44,7 @@ async def leave(store: Store, job_id: str, columns: dict[str, Any]) -> None:
 
 
 async def is_found(store: Store, job_id: str) -> bool:
-    return (job_id, STAGE) in await Leases(store.database).claimable(2000, 100, LEASE_MS)
+    return (job_id, STAGE) in await Leases(store.database).claimable(2000, 100)
 
 
 @pytest.mark.parametrize("left", LEFT_BEHIND.values(), ids=LEFT_BEHIND)
@@ -62,6 +66,17 @@ async def test_a_time_that_a_right_clock_can_have_written_is_kept(store: Store, 
         await store.committer.commit(Claim(job.id, STAGE, LEASE_MS))
 
 
-def test_the_longest_honest_wait_is_bounded_for_the_shortest_leases_too() -> None:
-    assert farthest_ms(300) == 120_000
-    assert farthest_ms(60_000) == 600_000
+async def test_a_new_lease_setting_that_is_rolled_out_takes_no_stage_from_those_that_have_it(store: Store) -> None:
+    job = await submit(store.committer)
+    lease = await claim(store.committer, job.id, STAGE, LONGEST_LEASE_MS)
+    assert not await is_found(store, job.id)
+    with pytest.raises(NotClaimable):
+        await store.committer.commit(Claim(job.id, STAGE, LEASE_MS))
+    await answer(store, lease, await item_ids(store, job.id))
+
+
+def test_no_setting_allows_a_lease_that_would_count_as_written_by_a_wrong_clock() -> None:
+    assert ProcessingSettings(lease_seconds=LONGEST_LEASE_MS / 1000).lease_seconds * 1000 < FARTHEST_MS
+    with pytest.raises(ValidationError):
+        ProcessingSettings(lease_seconds=LONGEST_LEASE_MS / 1000 + 1)
+    assert LONGEST_RETRY_DELAY_SECONDS * 1000 < FARTHEST_MS

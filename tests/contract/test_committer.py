@@ -7,17 +7,19 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import asyncpg
+import psutil
 import pytest
 from sqlalchemy import event, func, select, text
 from sqlalchemy.exc import IntegrityError
 
 from infra.bus.base import Message
+from infra.database import committer
 from infra.database.draft import Draft, Needs
 from infra.database.log import EventLog
 from infra.database.migrate import migrate
 from infra.database.models import Event, Job, MenuItem, Session, Stage
 from infra.database.transaction import apply
-from infra.errors import DatabaseUnavailable, JobFinished, LeaseLost, NotClaimable
+from infra.errors import DatabaseUnavailable, JobFinished, LeaseLost, NotClaimable, OutcomeUnknown
 from infra.ids import new_id
 from infra.settings import DatabaseSettings
 from pipeline.transitions import Cancel, Claim, GiveUp, Lease, Record, Release
@@ -36,6 +38,7 @@ class Poison:
 
     session_id: str
     tries: list[int] = field(default_factory=list)
+    weight: int = 1
 
     @property
     def needs(self) -> Needs:
@@ -75,6 +78,29 @@ async def test_what_waits_together_is_one_transaction(store: Store) -> None:
     assert transactions <= 3
     assert len({job.id for job in jobs}) == 50
     assert sum(len(message.entries) for message in store.published) == 50
+
+
+@pytest.mark.timeout(120)
+async def test_large_changes_that_wait_together_are_transactions_of_some_5000_rows_each(store: Store) -> None:
+    before = batches(store)
+    first, *others = await asyncio.gather(*(submit(store.committer, items=2600) for _ in range(3)))
+    transactions, changes = (now - was for now, was in zip(batches(store), before, strict=True))
+    assert (transactions, changes) == (3, 3), "one alone may be larger, two are not put together"
+
+    small = [submit(store.committer, items=1600) for _ in range(6)]
+    before = batches(store)
+    await asyncio.gather(*small)
+    transactions, changes = (now - was for now, was in zip(batches(store), before, strict=True))
+    assert (transactions, changes) == (2, 6), "three of 1608 rows fit"
+
+    answers = []
+    for job in (first, others[0]):
+        lease = await claim(store.committer, job.id)
+        answers.append(Record(lease, results("translation", await item_ids(store, job.id)), LEASE_MS))
+    before = batches(store)
+    await asyncio.gather(*map(store.committer.commit, answers))
+    transactions, changes = (now - was for now, was in zip(batches(store), before, strict=True))
+    assert (transactions, changes) == (2, 2), "results are rows, too"
 
 
 async def test_all_stages_of_a_job_end_it_exactly_once(store: Store) -> None:
@@ -379,6 +405,25 @@ async def test_a_transaction_that_still_runs_is_not_taken_for_one_that_failed(st
         assert await asking is True
     async with store.database.read() as connection:
         assert await connection.scalar(select(func.count()).select_from(Session)) == 1
+
+
+@pytest.mark.timeout(60)
+async def test_a_server_that_stands_still_is_asked_for_the_named_time_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(committer, "LONGEST_DOUBT_SECONDS", 0.5)
+    with PostgresServer() as server:
+        store = Store(DatabaseSettings(url=server.create_database()))
+        async with store.database.read() as connection:
+            number = str(await connection.scalar(text("SELECT pg_current_xact_id()::text")))
+            backend = psutil.Process(int(await connection.scalar(text("SELECT pg_backend_pid()")) or 0))
+        server.pause()
+        backend.suspend()
+        with pytest.raises(OutcomeUnknown):
+            async with asyncio.timeout(15):  # one statement alone has half a minute
+                await store.committer._did_commit(number, ())
+        assert backend.status() == psutil.STATUS_STOPPED, "it stood still all the time"
+        backend.resume()
+        server.resume()
+        await store.database.close()
 
 
 @pytest.mark.timeout(90)

@@ -1,21 +1,31 @@
 """Epochs change when the database is not the one that was served, once, all of them, and at no other time."""
 
 import asyncio
+import fcntl
+import os
 import re
 import secrets
+from pathlib import Path
 
 import pytest
 from sqlalchemy import make_url, select, text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from infra.database.continuity import Continuity, change_all_epochs
 from infra.database.engine import BUSY_TIMEOUT_MS, Database
 from infra.database.models import Session
+from infra.database.sidecar import Sidecar
+from infra.database.transaction import apply
+from infra.errors import DatabaseUnavailable
+from infra.ids import new_id_after
 from infra.settings import DatabaseSettings
-from tests.contract.jobs import submit
+from pipeline.submission import NewJob, Submit
+from tests.contract.jobs import DISH, submit
 from tests.database import Store
 
 EPOCH = re.compile(r"[a-z0-9]{8}")
 on_postgres = pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
+on_linux = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="only Linux seals files in memory")
 on_sqlite = pytest.mark.parametrize("database_settings", ["sqlite"], indirect=True)
 
 
@@ -139,6 +149,137 @@ async def test_a_file_that_somebody_has_open_is_not_called_closed(store: Store) 
     assert not record.closed
 
 
+class SealedNote:
+    """In the place of the note a file in memory: it can be read, but once it is sealed not even root can write it.
+
+    What stands there stays, as valid as it was.
+    """
+
+    def __init__(self, note: Path) -> None:
+        self.note = note
+        self.file = os.memfd_create("note", os.MFD_ALLOW_SEALING)
+        if note.exists():
+            os.pwrite(self.file, note.read_bytes(), 0)
+            note.unlink()
+        note.symlink_to(f"/proc/self/fd/{self.file}")
+
+    def seal(self) -> None:
+        fcntl.fcntl(self.file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
+
+    def keep_from_removal(self) -> None:
+        self.note.unlink()
+        self.note.mkdir()
+
+    def bytes(self) -> bytes:
+        return os.pread(self.file, 1000, 0)
+
+
+def note_of(store: Store) -> Path:
+    return Sidecar(str(store.database.url.database)).path
+
+
+async def stored_life(store: Store) -> str:
+    async with store.database.read() as connection:
+        entry = await connection.scalar(text("SELECT value FROM keyring WHERE name = 'continuity'"))
+    return re.findall('"life":"([^"]+)"', entry or "")[0]
+
+
+@on_linux
+@on_sqlite
+async def test_a_note_that_cannot_be_written_at_the_start_does_not_speak_for_the_database(store: Store) -> None:
+    before = await served(store)
+    life = await stored_life(store)
+    sealed = SealedNote(note_of(store))
+    sealed.seal()
+    assert life.encode() in sealed.bytes(), "what stands there is the log's present life"
+    blind = Continuity(store.database)
+    await blind.check_at_start()
+    assert await stored_life(store) != life, "the note's name can never be the database's again"
+    assert not note_of(store).is_symlink(), "nor is it left there"
+    blind.noting(lambda _: None)(store.published)
+    blind.close()
+    assert sealed.bytes().count(b"life") == 1
+    after = await check_again(store)
+    assert set(before.values()).isdisjoint(after.values())
+    assert await check_again(store) == after, "with a new note once is enough"
+
+
+@on_linux
+@on_sqlite
+async def test_a_note_that_stays_behind_is_removed(store: Store) -> None:
+    """With it, a copy of the database from before its last line would pass for the newest."""
+    sealed = SealedNote(note_of(store))
+    before = await served(store)
+    running = Continuity(store.database)
+    await running.check_at_start()
+    sealed.seal()
+    await submit(store.committer)
+    publish = running.noting(store.published.extend)
+    publish(store.published[-1:])
+    assert not note_of(store).is_symlink()
+    publish(store.published[-1:])
+    running.close()
+    assert set(before.values()).isdisjoint((await check_again(store)).values())
+
+
+@on_linux
+def test_a_note_that_can_neither_be_written_nor_removed_is_emptied(tmp_path: Path) -> None:
+    sidecar = Sidecar(str(tmp_path / "stagecast.db"))
+    sealed = SealedNote(sidecar.path)
+    assert sidecar.open("life", 1)
+    sealed.keep_from_removal()
+    sealed.seal()
+    assert b"life" in sealed.bytes()
+    sidecar.raise_to(2)
+    assert sealed.bytes() == b""
+    sidecar.close()
+
+
+def test_a_note_that_cannot_be_read_counts_as_another_ones(tmp_path: Path) -> None:
+    sidecar = Sidecar(str(tmp_path / "stagecast.db"))
+    assert sidecar.open("life", 1)
+    assert not sidecar.shared
+    unreadable = os.open(tmp_path / "unreadable", os.O_WRONLY | os.O_CREAT)
+    assert sidecar._file is not None
+    os.dup2(unreadable, sidecar._file)
+    os.close(unreadable)
+    assert sidecar.shared
+    sidecar.close()
+
+
+def test_an_id_sorts_after_one_of_a_clock_that_is_ahead() -> None:
+    ahead = "7" + "z" * 8 + "0" + "z" * 16
+    after = new_id_after(ahead)
+    assert after > ahead
+    assert new_id_after(after) > after
+    assert new_id_after("") < ahead
+
+
+@on_postgres
+async def test_changing_epochs_may_take_longer_than_any_other_statement(store: Store) -> None:
+    """Both the gateway's own change and the operator's; otherwise a large database could never be served again."""
+    before = await served(store)
+    await run_sql(
+        store,
+        "CREATE FUNCTION rest() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(2); RETURN NEW; END'",
+        "CREATE TRIGGER slowly BEFORE UPDATE ON session FOR EACH STATEMENT EXECUTE FUNCTION rest()",
+        'UPDATE keyring SET value = replace(value, \'"timeline":"0\', \'"timeline":"F\')',
+    )
+    hasty = Database(DatabaseSettings(url=str(store.database.url)))
+    await hasty.close()
+    hasty._writer = hasty._reader = create_async_engine(hasty.url, connect_args={"command_timeout": 1})
+    try:
+        with pytest.raises(DatabaseUnavailable):
+            await Continuity(hasty).renew(*next(iter(before.items())))
+        await Continuity(hasty).check_at_start()
+        after = await epochs(store)
+        assert set(before.values()).isdisjoint(after.values())
+        assert await change_all_epochs(hasty) == len(before)
+        assert set(after.values()).isdisjoint((await epochs(store)).values())
+    finally:
+        await hasty.close()
+
+
 @on_postgres
 @pytest.mark.parametrize("statement", ["VACUUM session", "ANALYZE session", "CHECKPOINT", "SELECT pg_switch_wal()"])
 async def test_what_a_server_does_every_day_changes_nothing(store: Store, statement: str) -> None:
@@ -192,6 +333,53 @@ async def test_a_restore_that_has_not_got_to_the_sessions_is_looked_at_again(sto
     assert await watching._looks_different()
     await watching._check()
     assert set(before.values()).isdisjoint((await epochs(store)).values())
+
+
+@on_postgres
+async def test_a_restore_that_has_not_got_to_the_sessions_keeps_nobody_waiting(store: Store) -> None:
+    await served(store)
+    watching = Continuity(store.database)
+    await watching.check_at_start()
+    await run_sql(store, "TRUNCATE session CASCADE")
+    async with store.database.write() as connection:
+        new = Submit(NewJob("menu", None, None, "en", (DISH,)), None, None, 3)
+        await apply(connection, store.database.now(), [new])  # written, not yet committed
+        await asyncio.wait_for(watching._check(), 10)
+    assert await watching._looks_different()
+
+
+@on_postgres
+async def test_a_failover_before_the_first_session_is_settled_and_its_epoch_stays(store: Store) -> None:
+    watching = Continuity(store.database)
+    await watching.check_at_start()
+    await run_sql(store, 'UPDATE keyring SET value = replace(value, \'"timeline":"0\', \'"timeline":"F\')')
+    assert await watching._looks_different()
+    await watching._check()
+    assert not await watching._looks_different()
+    await submit(store.committer)
+    before = await epochs(store)
+    await watching._check()
+    assert await epochs(store) == before
+    assert len(before) == 1
+
+
+@on_postgres
+async def test_a_life_begun_by_a_clock_that_is_behind_is_no_earlier_one(store: Store) -> None:
+    """The one that was there came from a machine far ahead; the next change must not look like a step back."""
+    await served(store)
+    ahead = "7zzzzzzzz0" + "z" * 16
+    await run_sql(
+        store,
+        f'UPDATE keyring SET value = regexp_replace(value, \'"life":"[^"]*\', \'"life":"{ahead}\')',
+    )
+    watching = Continuity(store.database)
+    await watching.check_at_start()
+    await run_sql(store, 'UPDATE keyring SET value = replace(value, \'"timeline":"0\', \'"timeline":"F\')')
+    after = await check_again(store)
+    assert not await watching._looks_different()
+    assert await stored_life(store) > ahead
+    await watching._check()
+    assert await epochs(store) == after
 
 
 @on_postgres

@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError
 
 from infra.database import engine
+from infra.database.committer import _transaction_id
 from infra.database.engine import is_transient
 from infra.database.models import Job
 from infra.settings import DatabaseSettings
@@ -23,7 +25,7 @@ pytestmark = pytest.mark.parametrize("database_settings", ["postgresql"], indire
 @pytest.fixture
 async def frozen(database_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Store]:
     """Another process on the same database. Its patience in a transaction is shortened so that the test is short."""
-    assert int(engine.POSTGRES_SETTINGS["idle_in_transaction_session_timeout"]) <= 10_000
+    assert int(engine.POSTGRES_SETTINGS["idle_in_transaction_session_timeout"]) <= 15_000
     monkeypatch.setitem(engine.POSTGRES_SETTINGS, "idle_in_transaction_session_timeout", str(IDLE_MS))
     async with Store(database_settings) as store:
         yield store
@@ -42,3 +44,26 @@ async def test_the_locks_of_a_frozen_transaction_are_given_back_and_it_can_write
     assert is_transient(broken.value), "it will be tried again on another connection"
     async with store.database.read() as connection:
         assert await connection.scalar(select(Job.status)) == "cancelled"
+
+
+async def test_every_connection_has_the_limit_also_after_a_rollback(store: Store) -> None:
+    limit = text("SELECT current_setting('idle_in_transaction_session_timeout')")
+    for open_one in (store.database.read, store.database.snapshot, store.database.write):
+        async with open_one() as connection:
+            assert await connection.scalar(limit) == "15s"
+
+
+async def test_a_server_that_can_is_told_to_end_transactions_that_take_too_long(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which is the only thing that helps against a client that froze in the middle of a statement."""
+    async with store.database.write() as connection:
+        await _transaction_id(connection)  # the server's real version
+        if (connection.dialect.server_version_info or ()) >= (17,):
+            assert await connection.scalar(text("SELECT current_setting('transaction_timeout')")) == "1min"
+            return
+    async with store.database.write() as connection:
+        monkeypatch.setattr(connection.dialect, "server_version_info", (17, 0))
+        with pytest.raises(DBAPIError, match="unrecognized configuration parameter"):
+            await _transaction_id(connection)
+        await connection.rollback()

@@ -1,15 +1,20 @@
 """Retention removes the logs of sessions whose jobs have all ended long ago, what exceeds the cap, and nothing else."""
 
 import asyncio
+import time
+from contextlib import AsyncExitStack
 
 import pytest
 from sqlalchemy import delete, func, select, text
 
+from infra.clock import now_ms
+from infra.database.engine import SQLITE_READERS
 from infra.database.log import EventLog, LogPosition
 from infra.database.models import Event, MenuItem
 from infra.database.repositories.snapshots import Snapshots
-from infra.database.retention import EVENTS_AT_ONCE, Retention
+from infra.database.retention import EVENTS_AT_ONCE, MOST_PAUSE_SECONDS, Looks, Retention, _keep
 from infra.database.transaction import apply
+from infra.errors import DatabaseUnavailable
 from infra.settings import DatabaseSettings, LogSettings
 from pipeline.submission import NewJob, Submit
 from pipeline.transitions import Cancel, Record
@@ -167,6 +172,56 @@ async def test_two_gateways_that_trim_at_once_do_not_wait_for_each_other(store: 
         assert await connection.scalar(text("SELECT pg_try_advisory_xact_lock(7340195)")), "another one is at it"
         assert await retention(store, most_events=10).trim_long() == 0
     assert await retention(store, most_events=10).trim_long() == 1
+
+
+@pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
+async def test_a_gateway_whose_clock_is_ahead_trims_nothing_early(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await submit(store.committer)
+    await store.committer.commit(Cancel(job.id))
+    ahead = time.time_ns() + 25 * 3600 * 1_000_000_000
+    monkeypatch.setattr(time, "time_ns", lambda: ahead)
+    assert now_ms() == ahead // 1_000_000
+    assert await retention(store).trim_old() == 0, "by the database's clock it ended just now"
+    assert await retention(store, 0).trim_old() == 1
+
+
+async def test_a_look_that_found_no_database_is_soon_tried_again() -> None:
+    looks, tries = Looks(0.01), asyncio.Semaphore(0)
+    looks.took_seconds = 1.0  # the last one that succeeded was slow
+
+    async def fail() -> int:
+        tries.release()
+        raise DatabaseUnavailable
+
+    keeping = asyncio.create_task(_keep(fail, looks))
+    for _ in range(3):
+        await asyncio.wait_for(tries.acquire(), 30)
+    keeping.cancel()
+
+
+def test_a_pause_follows_the_query_and_has_a_bound() -> None:
+    looks = Looks(2.0)
+    assert looks.pause_seconds() == 2.0
+    looks.took_seconds = 0.1
+    assert looks.pause_seconds() == pytest.approx(10)
+    looks.took_seconds = 30.0
+    assert looks.pause_seconds() == MOST_PAUSE_SECONDS
+
+
+@pytest.mark.parametrize("database_settings", ["sqlite"], indirect=True)
+async def test_waiting_for_a_connection_is_no_part_of_a_look(store: Store) -> None:
+    trimming = retention(store)
+    async with AsyncExitStack() as taken:
+        for _ in range(SQLITE_READERS):
+            await taken.enter_async_context(store.database.read())
+        looking = [asyncio.create_task(trim()) for trim in (trimming.trim_old, trimming.trim_long)]
+        await asyncio.sleep(3)
+        assert not any(task.done() for task in looking), "every connection is taken"
+    await asyncio.gather(*looking)
+    assert 0 < trimming._looks_for_old.took_seconds < 2
+    assert 0 < trimming._looks_for_long.took_seconds < 2
 
 
 async def test_a_cut_log_whose_last_event_is_missing_is_found_out(store: Store) -> None:

@@ -112,7 +112,7 @@ async def test_the_hot_queries_use_an_index(store: Store) -> None:
     await log.positions([session_id])
     await log.page(session_id, 2, 100)
     await log.page(session_id, 2, 100, job_id)
-    await Leases(store.database).claimable(2000, 100, 12_000)
+    await Leases(store.database).claimable(2000, 100)
     await snapshots.place(job_id)
     await snapshots.job(job_id)
     await snapshots.session(session_id)
@@ -144,5 +144,5 @@ async def test_the_reconciler_reads_the_partial_index_over_live_stages(store: St
             plans.extend(row[3] for row in planner.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
         planner.close()
 
-    await Leases(store.database).claimable(2000, 100, 12_000)
+    await Leases(store.database).claimable(2000, 100)
     assert any("ix_stage_active" in line for line in plans), plans

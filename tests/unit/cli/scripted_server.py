@@ -142,8 +142,8 @@ def reset(head: int, epoch: str = "k3v9x0ab") -> bytes:
     return control("stream.reset", f'"reason":"epoch_changed","epoch":"{epoch}","head":"{epoch}.{head}"')
 
 
-def snapshot(head: int, epoch: str = "k3v9x0ab") -> bytes:
-    return control("stream.snapshot", f'"status":"running","head":"{epoch}.{head}"')
+def snapshot(head: int, epoch: str = "k3v9x0ab", status: str = "running") -> bytes:
+    return control("stream.snapshot", f'"status":"{status}","head":"{epoch}.{head}"')
 
 
 def ended(head: int, epoch: str = "k3v9x0ab") -> bytes:

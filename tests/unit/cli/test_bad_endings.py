@@ -1,6 +1,7 @@
 """Every bad answer and every bad ending of a connection that the client of a stream must survive, or give up at."""
 
 import asyncio
+from contextlib import aclosing
 
 import pytest
 
@@ -148,6 +149,15 @@ async def test_bytes_that_never_make_an_event_are_no_sign_of_life() -> None:
         viewer = Viewer(server, silence_seconds=5.0, frame_seconds=0.2)
         assert await viewer.follow() == [1, 2]
     assert viewer.reasons == ["no whole event came for too long"]
+
+
+async def test_the_time_that_the_caller_takes_is_not_held_against_the_connection() -> None:
+    async with scripted(chunked(opened(0), event(1)), REST) as server:
+        viewer = Viewer(server, frame_seconds=0.1)
+        async with asyncio.timeout(10), aclosing(viewer.job.events()) as items:
+            async for _item in items:
+                await asyncio.sleep(0.3)
+    assert viewer.reasons == ["the server closed the connection"]
 
 
 async def test_an_answer_that_never_gets_past_its_head_is_left(monkeypatch: pytest.MonkeyPatch) -> None:

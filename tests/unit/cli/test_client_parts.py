@@ -1,12 +1,19 @@
 """Addresses, pauses and errors of the client."""
 
+import re
+from pathlib import Path
+
 import httpx
 import pytest
+from pydantic import ValidationError
 
 from gateway.client.address import JobAddress, is_loopback, parse_base, parse_job_url
 from gateway.client.backoff import Backoff
 from gateway.client.errors import refusal
+from gateway.client.stream import SILENCE_SECONDS
+from infra.settings import SseSettings
 
+MODULE = Path(__file__).parents[3] / "gateway" / "static" / "stagecast.js"
 JOB_ID = "01m7xy7df3rbb4chqygx6kdhnv"
 BASE = "http://127.0.0.1:8000"
 
@@ -114,3 +121,12 @@ def test_a_refusal_is_a_line_for_each_field(response: httpx.Response, expected: 
 @pytest.mark.parametrize(("status", "may_pass"), [(400, False), (404, False), (409, False), (429, True), (503, True)])
 def test_only_some_refusals_may_pass(status: int, may_pass: bool) -> None:
     assert refusal(httpx.Response(status)).may_pass is may_pass
+
+
+def test_no_heartbeat_can_be_set_so_slow_that_a_client_takes_it_for_silence() -> None:
+    (in_browser_ms,) = re.findall(r"^const SILENCE_MS = ([0-9_]+);$", MODULE.read_text(), re.MULTILINE)
+
+    assert int(in_browser_ms) == SILENCE_SECONDS * 1000
+    assert SseSettings(heartbeat_seconds=30).heartbeat_seconds < SILENCE_SECONDS
+    with pytest.raises(ValidationError, match="less than or equal to 30"):
+        SseSettings(heartbeat_seconds=30.1)

@@ -61,6 +61,21 @@ def test_a_line_end_of_two_characters_may_come_in_two_chunks() -> None:
     assert [frame.data for frame in frames(b"data: a\r", b"\ndata: b\r\n\r", b"\ndata: c\n\n")] == ["a\nb", "c"]
 
 
+def test_a_blank_line_behind_a_line_end_in_two_chunks_ends_the_frame() -> None:
+    assert [frame.data for frame in frames(b"data: a\r", b"\n", b"\n", b"data: b\n\n")] == ["a", "b"]
+    assert [frame.data for frame in frames(b"data: a\r", b"", b"\n", b"", b"\n", b"data: b\n\n")] == ["a", "b"]
+
+
+@given(st.lists(st.sampled_from([b"data: a", b"\r", b"\n", b"\r\n", b"\n\n"]), max_size=12).map(b"".join))
+def test_no_cut_through_any_mixture_of_line_ends_makes_a_difference(body: bytes) -> None:
+    whole = frames(body)
+
+    assert frames(*(bytes([byte]) for byte in body)) == whole
+    for cut in range(len(body)):
+        assert frames(body[:cut], body[cut:]) == whole
+        assert frames(body[:cut], body[cut : cut + 1], body[cut + 1 :]) == whole
+
+
 def test_an_id_is_that_of_its_own_frame() -> None:
     assert [frame.id for frame in frames(b"id: 7\ndata: a\n\ndata: b\n\n")] == ["7", None]
 

@@ -95,6 +95,24 @@ async def test_a_head_that_we_do_not_have_makes_it_ask_again(claim: bytes) -> No
     assert job.complete
 
 
+async def test_a_snapshot_of_an_ended_job_tells_how_it_ended() -> None:
+    trimmed = stream(opened(9), event(8), event(9))
+    async with scripted(trimmed, stream(opened(9), snapshot(9, status="failed")), NO_CONTENT) as server:
+        job, _ = await follow(server)
+
+    assert server.resumed_from == [None, "snapshot", "k3v9x0ab.9"]
+    assert (job.complete, job.status) == (True, "failed")
+
+
+async def test_who_begins_at_the_last_event_is_not_told_how_the_job_ended() -> None:
+    async with scripted(NO_CONTENT) as server:
+        job = JobStream(server.address, position=EventId("k3v9x0ab", 9))
+        async with asyncio.timeout(10):
+            assert [item async for item in job.events()] == []
+
+    assert (job.complete, job.status) == (True, None)
+
+
 async def test_no_content_after_the_last_event_is_the_end() -> None:
     last = event(2, kind="job.completed_partial")
     async with scripted(stream(opened(0), event(1), last), NO_CONTENT) as server:

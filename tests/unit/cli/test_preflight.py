@@ -1,14 +1,25 @@
 """What is checked before the server starts, and how it is said."""
 
+import asyncio
 import socket
+import sqlite3
 from pathlib import Path
 
 import pytest
 
+from gateway.terminal import preflight
 from gateway.terminal.exits import Exit, Stop
-from gateway.terminal.preflight import check_workers, load_settings, open_socket, unknown_variables, where
+from gateway.terminal.preflight import (
+    check_database,
+    check_workers,
+    load_settings,
+    open_socket,
+    unknown_variables,
+    where,
+)
 from gateway.terminal.server import page_url
 from infra.settings import DatabaseSettings, RedisSettings, Settings
+from tests.database import make_sqlite_template, sqlite_settings
 
 
 @pytest.fixture(autouse=True)
@@ -102,3 +113,34 @@ def test_a_misspelt_variable_is_named_with_the_setting_that_was_probably_meant()
     lines = unknown_variables(["STAGECAST_REDIS_URL", "STAGECAST_DATABASE__URL", "STAGECAST_POSTGRES_PASSWORD", "HOME"])
 
     assert lines == ["STAGECAST_REDIS_URL is not a setting and has no effect. Is it STAGECAST_REDIS__URL?"]
+
+
+@pytest.fixture
+def on_a_file(tmp_path: Path) -> Settings:
+    """The settings of a migrated SQLite file, `template.db`."""
+    return Settings(_env_file=None, database=sqlite_settings(make_sqlite_template(tmp_path)))
+
+
+async def test_a_file_that_is_locked_for_a_moment_is_waited_for(on_a_file: Settings, tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "template.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    checking = asyncio.create_task(check_database(on_a_file, to_write=True))
+    await asyncio.sleep(2.5)  # longer than SQLite's own patience
+    assert not checking.done()
+    other.execute("COMMIT")
+    other.close()
+    await checking
+
+
+async def test_a_file_that_stays_locked_is_refused_to_a_writer_and_not_to_a_reader(
+    on_a_file: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "PATIENCE_SECONDS", 0.2)
+    other = sqlite3.connect(tmp_path / "template.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Stop, match="database is locked") as stopped:
+        await check_database(on_a_file, to_write=True)
+    assert stopped.value.code is Exit.DATABASE
+    await check_database(on_a_file, to_write=False)
+    other.execute("COMMIT")
+    other.close()

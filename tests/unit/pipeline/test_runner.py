@@ -281,7 +281,7 @@ async def test_a_lease_is_kept_while_the_provider_thinks_and_its_loss_stops_the_
     keeping = asyncio.create_task(run.runner.keep_leases(stop))
     await begun.wait()
     await asyncio.sleep(0.5)
-    assert await Leases(store.database).claimable(60_000, 100, 1000) == [], "the lease is alive after its first length"
+    assert await Leases(store.database).claimable(60_000, 100) == [], "the lease is alive after its first length"
     async with store.database.write() as connection:
         taken = update(Stage).where(Stage.name == STAGE).values(lease_token="another", lease_until=2**60)
         await connection.execute(taken)
