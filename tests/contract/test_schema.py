@@ -111,7 +111,6 @@ async def test_the_hot_queries_use_an_index(store: Store) -> None:
     log, snapshots = EventLog(store.database), Snapshots(store.database)
     await log.positions([session_id])
     await log.page(session_id, 2, 100)
-    await log.page(session_id, 2, 100, job_id)
     await Leases(store.database).claimable(2000, 100)
     await snapshots.place(job_id)
     await snapshots.job(job_id)
@@ -126,7 +125,7 @@ async def test_the_hot_queries_use_an_index(store: Store) -> None:
         for statement, parameters in asked:
             if statement.startswith(("SELECT", "UPDATE")):
                 plan = [row[3] for row in planner.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]
-                scans = [line for line in plan if line.startswith("SCAN") and "INDEX" not in line]
+                scans = [line for line in plan if line.startswith("SCAN") and "INDEX" not in line and "subquery" not in line]
                 assert scans == [], f"{statement}\n{plan}"
                 explained += 1
     planner.close()

@@ -117,8 +117,12 @@ def test_a_misspelt_variable_is_named_with_the_setting_that_was_probably_meant()
 
 @pytest.fixture
 def on_a_file(tmp_path: Path) -> Settings:
-    """The settings of a migrated SQLite file, `template.db`."""
-    return Settings(_env_file=None, database=sqlite_settings(make_sqlite_template(tmp_path)))
+    """The settings of a SQLite file, `template.db`, as it is once it was served."""
+    path = make_sqlite_template(tmp_path)
+    with sqlite3.connect(path) as once:
+        once.execute("PRAGMA journal_mode=WAL")
+    once.close()
+    return Settings(_env_file=None, database=sqlite_settings(path))
 
 
 async def test_a_file_that_is_locked_for_a_moment_is_waited_for(on_a_file: Settings, tmp_path: Path) -> None:
