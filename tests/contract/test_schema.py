@@ -125,7 +125,9 @@ async def test_the_hot_queries_use_an_index(store: Store) -> None:
         for statement, parameters in asked:
             if statement.startswith(("SELECT", "UPDATE")):
                 plan = [row[3] for row in planner.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]
-                scans = [line for line in plan if line.startswith("SCAN") and "INDEX" not in line and "subquery" not in line]
+                # What a subquery has found may be gone through; a table may not.
+                bounded = ("INDEX", "subquery")
+                scans = [line for line in plan if line.startswith("SCAN") and not any(one in line for one in bounded)]
                 assert scans == [], f"{statement}\n{plan}"
                 explained += 1
     planner.close()
