@@ -60,7 +60,7 @@ def serve(
     for line in unknown_variables(os.environ):
         print(f"warning: {line}", file=sys.stderr)
     check_workers(settings, workers)
-    asyncio.run(check_database(settings))
+    asyncio.run(check_database(settings, to_write=True))
     listener = open_socket(host, port, settings.sse.send_timeout_seconds)
     server.serve(settings, listener, server.page_url(listener), workers)
 
@@ -141,7 +141,7 @@ def verify() -> None:
     settings = load_settings()
 
     async def run() -> Verdict:
-        await check_database(settings)
+        await check_database(settings, to_write=False)
         database = Database(settings.database)
         try:
             return await verify_database(database)
@@ -167,7 +167,7 @@ def restored() -> None:
     settings = load_settings()
 
     async def run() -> int:
-        await check_database(settings)
+        await check_database(settings, to_write=True)
         database = Database(settings.database)
         try:
             return await change_all_epochs(database)

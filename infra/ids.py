@@ -13,13 +13,28 @@ def new_id() -> str:
 
     Ids made later sort later, so that inserts touch the end of an index.
     """
-    number = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
-    return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
+    return _id_of(time.time_ns() // 1_000_000)
+
+
+def new_id_after(other: str) -> str:
+    """A new id that sorts after the other one, even if the clock which that one comes from is ahead of ours."""
+    made = new_id()
+    if made > other or not is_id(other):
+        return made
+    milliseconds = 0
+    for letter in other[:10]:
+        milliseconds = milliseconds << 5 | _CROCKFORD.index(letter)
+    return _id_of(milliseconds + 1)
 
 
 def is_id(text: str) -> bool:
     """Whether the text has the form of an id."""
     return len(text) == 26 and all(letter in _CROCKFORD for letter in text)
+
+
+def _id_of(milliseconds: int) -> str:
+    number = milliseconds << 80 | secrets.randbits(80)
+    return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
 
 
 def new_epoch() -> str:

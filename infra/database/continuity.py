@@ -15,30 +15,38 @@ first one's change is enough.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
 import structlog
 from sqlalchemy import exists, func, select, text, update
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import NullPool
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from infra.bus.base import Message
-from infra.database.engine import Database, unavailable_as_error
+from infra.database.engine import POSTGRES_SETTINGS, Database, unavailable_as_error
 from infra.database.keyring import read_entry, replace_entry
 from infra.database.lineage import Lineage, LineageReader
 from infra.database.models import SESSION
 from infra.database.sidecar import Sidecar
 from infra.errors import DatabaseUnavailable
-from infra.ids import new_epoch, new_id
+from infra.ids import new_epoch, new_id, new_id_after
 
 EVERY_SECONDS = 2.0
 START_SECONDS = 15.0
+# All epochs are one statement, and millions of sessions take minutes: a limit that is met would be met again by every
+# further attempt, and no gateway would ever start. This one is only there so that nothing waits for a dead server.
+CHANGE_SECONDS = 3600.0
 _ENTRY = "continuity"
 Publish = Callable[[Sequence[Message]], None]
 _LOCK = text("SELECT pg_advisory_xact_lock(7340194)")
+_NO_LIMIT = text("SET LOCAL statement_timeout = 0")  # what the role may have
+_IDLE_NAME = "idle_in_transaction_session_timeout"  # a process that freezes must not keep the lock
+_IDLE = text(f"SET LOCAL {_IDLE_NAME} = {POSTGRES_SETTINGS[_IDLE_NAME]}")
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -130,7 +138,7 @@ class Continuity:
 
     async def _check(self) -> None:
         with unavailable_as_error():
-            async with self._database.write() as connection:
+            async with _write_patiently(self._database) as connection:
                 if self._sidecar is not None:
                     await self._check_file(connection, self._sidecar)
                 else:
@@ -151,9 +159,11 @@ class Continuity:
             reason = sidecar.doubt(record)
         life = new_id() if reason or stored is None else stored.life
         # First beside the database, then in it: a crash between the two leaves them different, which is a doubt.
-        sidecar.open(life, total)
+        if not sidecar.open(life, total):
+            life = new_id()  # no record has this name, so that the next start is in doubt, whatever lies there
         if reason is not None:
             await _change_all(connection, reason)
+        if stored is None or life != stored.life:
             await _store(connection, Identity(life))
         self._life, self._total = life, total
 
@@ -163,15 +173,26 @@ class Continuity:
         lineage, reached = await self._lineage.read(connection)
         reason = self._difference(stored, lineage, reached)
         if reason is not None:
+            if self._may_be_half_restored(stored, lineage) and not await _has_sessions(connection):
+                return  # look again, and keep nobody waiting meanwhile
             # All of it at once, and no committer half-way: row by row would deadlock with those that hold some rows.
             await connection.execute(text("LOCK TABLE session IN EXCLUSIVE MODE"))
-            if await _change_all(connection, reason) == 0 and self._life:
-                return  # a restore that has not got to the sessions yet: look again
-        life = new_id() if reason or stored is None else stored.life
+            await _change_all(connection, reason)
+        known = stored.life if stored else ""
+        life = new_id_after(max(known, self._life)) if reason or stored is None else known
         identity = Identity(life, lineage.completed_from(stored.lineage if stored and not reason else None))
         if stored != identity:
             await _store(connection, identity)
         self._life, self._reached = life, reached
+
+    def _may_be_half_restored(self, stored: Identity | None, lineage: Lineage) -> bool:
+        """Whether a restore may be under way that has not got to the sessions yet: they would bring old epochs along.
+
+        A dump is put into a new or an emptied table, or comes with an earlier life. A failover has everything at once.
+        """
+        if not self._life:
+            return False
+        return stored is None or stored.life < self._life or not lineage.is_same_table(stored.lineage)
 
     def _difference(self, stored: Identity | None, lineage: Lineage, reached: int) -> str | None:
         if stored is None or stored.lineage is None:
@@ -211,14 +232,36 @@ class Continuity:
 async def change_all_epochs(database: Database) -> int:
     """What an operator asks for after a restore that nobody could notice; returns how many sessions there are."""
     with unavailable_as_error():
-        async with database.write() as connection:
+        async with _write_patiently(database) as connection:
             if not database.is_sqlite:
                 await connection.execute(text("LOCK TABLE session IN EXCLUSIVE MODE"))
             return await _change_all(connection, "the operator said that it was restored")
 
 
+@asynccontextmanager
+async def _write_patiently(database: Database) -> AsyncIterator[AsyncConnection]:
+    """`Database.write`, over a connection of its own whose statements may take as long as all epochs take."""
+    if database.is_sqlite:
+        async with database.write() as connection:
+            yield connection
+        return
+    limits = {"timeout": 5, "command_timeout": CHANGE_SECONDS}
+    engine = create_async_engine(database.url, poolclass=NullPool, hide_parameters=True, connect_args=limits)
+    try:
+        async with engine.begin() as connection:
+            await connection.execute(_IDLE)
+            await connection.execute(_NO_LIMIT)
+            yield connection
+    finally:
+        await engine.dispose()
+
+
+async def _has_sessions(connection: AsyncConnection) -> bool:
+    return bool(await connection.scalar(select(exists().select_from(SESSION))))
+
+
 async def _change_all(connection: AsyncConnection, reason: str) -> int:
-    if not await connection.scalar(select(exists().select_from(SESSION))):
+    if not await _has_sessions(connection):
         return 0
     # Made by the database, since there may be hundreds of thousands: 8 hexadecimal digits each.
     epochs = "lower(hex(randomblob(4)))" if connection.dialect.name == "sqlite" else "left(gen_random_uuid()::text, 8)"

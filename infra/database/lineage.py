@@ -42,6 +42,10 @@ class Lineage(msgspec.Struct, frozen=True):
         pairs = zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True)
         return any(mine != theirs for mine, theirs in pairs if mine and theirs)
 
+    def is_same_table(self, other: "Lineage | None") -> bool:
+        """Whether the table is the very same one: nobody has made or emptied it since."""
+        return other is not None and (self.relation, self.file) == (other.relation, other.file)
+
     def completed_from(self, other: "Lineage | None") -> "Lineage":
         """With the other's parts where this one's are not told."""
         if other is None:

@@ -64,8 +64,11 @@ class Sidecar:
             return "the machine stopped without closing the database"
         return None
 
-    def open(self, life: str, total: int) -> None:
-        """Begin a record, safely on the disk before anything is committed."""
+    def open(self, life: str, total: int) -> bool:
+        """Begin a record, safely on the disk before anything is committed; returns whether it is.
+
+        When it is not, an older record must not speak for this database: whoever asked gives the log another name.
+        """
         try:
             if self._file is None:
                 self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -73,7 +76,9 @@ class Sidecar:
             os.fsync(self._file)
             _sync_folder(self.path.parent)
         except OSError as error:
-            self._warn(error)
+            self._give_up(error)
+            return False
+        return True
 
     def raise_to(self, total: int) -> None:
         """Remember that the sum of all heads is at least this; another process may have noted more."""
@@ -83,12 +88,15 @@ class Sidecar:
             current = self._read_open()
             self._write(msgspec.structs.replace(self._written, total=max(total, current.total if current else 0)))
         except OSError as error:
-            self._warn(error)
+            self._give_up(error)
 
     @property
     def shared(self) -> bool:
         """Whether another process has written the record since we did."""
-        return self._written is not None and self._read_open() != self._written
+        try:
+            return self._written is not None and self._read_open() != self._written
+        except OSError:
+            return True
 
     def close(self) -> None:
         """Say that the database was closed in good order; call it when it has been.
@@ -121,6 +129,19 @@ class Sidecar:
         written = msgspec.structs.replace(record, changed_ns=os.fstat(self._file).st_ctime_ns)
         os.pwrite(self._file, msgspec.json.encode(written).ljust(RECORD_BYTES - 1) + b"\n", 0)
         self._written = written
+
+    def _give_up(self, error: OSError) -> None:
+        """Leave no record rather than one that stays behind: with it a restored file could pass for the newest."""
+        self._warn(error)
+        file, self._file, self._written = self._file, None, None
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError:
+            if file is not None:
+                with suppress(OSError):
+                    os.ftruncate(file, 0)
+        if file is not None:
+            os.close(file)
 
     def _warn(self, error: OSError) -> None:
         if not self._warned:
