@@ -108,7 +108,7 @@ async def running(settings: Settings) -> AsyncIterator[Services]:
         hub = Hub(bus, event_log, settings.sse, supervisor, metrics, continuity.renew)
         admission = Admission(settings.sse, metrics)
         streams = StreamContext(hub, admission, event_log, snapshots, settings.sse, metrics)
-        reconciler = Reconciler(leases, dispatcher.dispatch, settings.processing.lease_seconds)
+        reconciler = Reconciler(leases, dispatcher.dispatch)
         closing.push_async_callback(hub.close)
         closing.push_async_callback(dispatcher.stop)
         closing.callback(hub.drain)

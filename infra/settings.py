@@ -56,7 +56,8 @@ class SseSettings(BaseModel):
     max_openings_resumed: int = Field(default=256, ge=1)
     max_age_seconds: float = Field(default=600, gt=0)
     drain_seconds: float = Field(default=5, ge=0, le=300)
-    heartbeat_seconds: float = Field(default=15, gt=0, le=300)
+    # Both clients leave a connection that said nothing for 45 s, and cannot know this setting.
+    heartbeat_seconds: float = Field(default=15, gt=0, le=30)
     retry_ms: int = Field(default=2000, ge=1, le=600_000)
     max_event_bytes: int = Field(default=1_048_576, ge=1024)
     ring_events: int = Field(default=256, ge=1, le=100_000)

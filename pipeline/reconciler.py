@@ -22,17 +22,16 @@ log = structlog.stdlib.get_logger(__name__)
 class Reconciler:
     """Asks the database at boot and every two seconds what is claimable, and dispatches it."""
 
-    def __init__(self, leases: Leases, dispatch: Callable[[str, str], None], lease_seconds: float) -> None:
+    def __init__(self, leases: Leases, dispatch: Callable[[str, str], None]) -> None:
         self._leases = leases
         self._dispatch = dispatch
-        self._lease_ms = round(lease_seconds * 1000)
 
     async def run(self) -> None:
         """Reconcile for ever; run it supervised."""
         unseen_ms = 0  # at boot everything queued is ours to look at
         while True:
             try:
-                found = await self._leases.claimable(unseen_ms, MOST_AT_ONCE, self._lease_ms)
+                found = await self._leases.claimable(unseen_ms, MOST_AT_ONCE)
             except DatabaseUnavailable:
                 log.warning("reconcile_postponed", reason="database unavailable")
             else:

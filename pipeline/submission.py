@@ -56,6 +56,10 @@ class Submit:
     def needs(self) -> Needs:
         return Needs(session_id=self.session_id, key=(self.key.scope, self.key.key) if self.key else None)
 
+    @property
+    def weight(self) -> int:
+        return len(KINDS[self.job.kind].stages) + len(self.job.rows)
+
     def decide(self, draft: Draft) -> Accepted:
         if self.key is not None and (known := draft.known_key(self.key.scope, self.key.key)):
             if known.fingerprint != self.key.fingerprint:

@@ -13,7 +13,7 @@ import orjson
 from infra.clock import rfc3339
 from infra.database.draft import Draft, Needs
 from infra.database.engine import Encoded
-from infra.database.leases import farthest_ms
+from infra.database.leases import FARTHEST_MS
 from infra.database.state import JobState, StageState
 from infra.database.status import JOB_TERMINAL, STAGE_ACTIVE, JobStatus, StageStatus
 from infra.errors import JobFinished, LeaseLost, NotClaimable, NotFound, StageNotFailed
@@ -52,6 +52,10 @@ class _OfJob:
     def needs(self) -> Needs:
         return Needs(job_id=self.job_id)
 
+    @property
+    def weight(self) -> int:
+        return 1
+
     def _job(self, draft: Draft) -> JobState:
         job = draft.job(self.job_id)
         if job is None:
@@ -74,8 +78,8 @@ class Claim(_OfJob):
     def decide(self, draft: Draft) -> Lease | None:
         job = self._job(draft)
         stage = job.stages[self.stage]
-        abandoned = stage.status is StageStatus.RUNNING and self._passed(stage.lease_until, draft.now)
-        due = stage.status is StageStatus.RETRY_WAIT and self._passed(stage.retry_at, draft.now)
+        abandoned = stage.status is StageStatus.RUNNING and _passed(stage.lease_until, draft.now)
+        due = stage.status is StageStatus.RETRY_WAIT and _passed(stage.retry_at, draft.now)
         if not (stage.status is StageStatus.QUEUED or due or abandoned):
             raise NotClaimable
         if abandoned and stage.attempt >= stage.attempt_limit:
@@ -99,9 +103,6 @@ class Claim(_OfJob):
         draft.touch(job, stage)
         return Lease(job.session_id, job.id, stage.name, stage.attempt, stage.lease_token)
 
-    def _passed(self, time: int | None, now: int) -> bool:
-        return time is None or time <= now or time > now + farthest_ms(self.lease_ms)
-
 
 @dataclass(frozen=True, slots=True)
 class _OfLease:
@@ -110,6 +111,10 @@ class _OfLease:
     @property
     def needs(self) -> Needs:
         return Needs(job_id=self.lease.job_id)
+
+    @property
+    def weight(self) -> int:
+        return 1
 
     def _held(self, draft: Draft) -> tuple[JobState, StageState]:
         job = draft.job(self.lease.job_id)
@@ -128,6 +133,10 @@ class Record(_OfLease):
     results: tuple[Result, ...]
     lease_ms: int
     finish: bool = False
+
+    @property
+    def weight(self) -> int:
+        return 1 + len(self.results)
 
     def decide(self, draft: Draft) -> None:
         job, stage = self._held(draft)
@@ -245,6 +254,10 @@ class Retry(_OfJob):
         at = rfc3339(draft.now)
         draft.emit(job.session_id, events.StageRetrying(job.id, at, stage.name, stage.attempt, 0, stage.error))
         draft.touch(job, stage)
+
+
+def _passed(time: int | None, now: int) -> bool:
+    return time is None or time <= now or time > now + FARTHEST_MS
 
 
 def _fail(draft: Draft, job: JobState, stage: StageState, error: dict[str, str]) -> None:

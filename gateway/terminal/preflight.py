@@ -9,14 +9,18 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import SettingsError
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from gateway.terminal.exits import Exit, Stop
-from infra.database.engine import Database
+from infra.database.engine import Database, unavailable_as_error
 from infra.database.migrate import current_revision, newest_revision
+from infra.errors import DatabaseUnavailable
 from infra.settings import Settings
 
 # Their values hold passwords and keys.
 _SECRET = frozenset({"url", "secret"})
+# How long a database that can't be written yet is waited for before the start.
+PATIENCE_SECONDS = 15.0
 # What a connection may have in the kernel beyond what its network takes.
 MOST_UNSENT_BYTES = 131_072
 # compose.yaml's own, see .env.example.
@@ -62,8 +66,8 @@ def check_workers(settings: Settings, workers: int) -> None:
         )
 
 
-async def check_database(settings: Settings) -> None:
-    """The database answers and has the newest schema. Raises Stop."""
+async def check_database(settings: Settings, *, to_write: bool) -> None:
+    """The database answers and has the newest schema; `to_write`: and it can be written. Raises Stop."""
     current = await read_revision(settings)
     newest = newest_revision()
     if current is None:
@@ -73,16 +77,28 @@ async def check_database(settings: Settings) -> None:
             Exit.SCHEMA,
             f"{where(settings)} has the schema {current}; this program needs {newest}: run `stagecast migrate`.",
         )
-    await _check_writable(settings)
+    if to_write:
+        await _check_writable(settings)
 
 
 async def _check_writable(settings: Settings) -> None:
-    """Whoever can read a SQLite file may still not write it: somebody holds its lock, or the file is read-only."""
+    """Whoever can read a database may still not write it: somebody holds the file's lock, or it is read-only.
+
+    What may pass by itself is waited for, fifteen seconds.
+    """
     try:
         database = Database(settings.database)
         try:
-            async with database.write():
-                pass
+            async for attempt in AsyncRetrying(
+                retry=retry_if_exception_type(DatabaseUnavailable),
+                stop=stop_after_delay(PATIENCE_SECONDS),
+                wait=wait_random_exponential(multiplier=0.1, max=1),
+                reraise=True,
+            ):
+                with attempt, unavailable_as_error():
+                    async with database.write():
+                        pass
+                    await database.ping()
         finally:
             await database.close()
     except Exception as error:

@@ -152,4 +152,9 @@ class Change(Protocol[Outcome_co]):
     @property
     def needs(self) -> Needs: ...
 
+    @property
+    def weight(self) -> int:
+        """About how many rows it writes, one at least: a group's sum is bounded."""
+        ...
+
     def decide(self, draft: Draft) -> Outcome_co: ...

@@ -8,16 +8,11 @@ from infra.database.engine import Database, unavailable_as_error
 from infra.database.models import JOB, LIVE_STAGES, STAGE
 from infra.database.status import StageStatus
 
-# A clock that was set back leaves times behind that lie far ahead, by hours perhaps, and nobody may wait for those. No
-# run asks for a lease so many times as long as ours, and no retry waits for so long: what is farther ahead than that
-# was written by a wrong clock, and counts as past.
-HONEST_LEASES = 10
-HONEST_MS = 120_000
-
-
-def farthest_ms(lease_ms: int) -> int:
-    """How far ahead, in milliseconds, the end of a lease or the time of a retry can honestly lie."""
-    return max(HONEST_LEASES * lease_ms, HONEST_MS)
+# A clock that was set back leaves times behind that lie far ahead, by hours perhaps, and nobody may wait for those. The
+# longest lease that the settings allow is an hour, and retries wait for less: what is farther ahead than that, and a
+# minute more, was written by a wrong clock and counts as past. It is not counted in leases of ours: another process may
+# have longer ones, for example while a new setting is rolled out, and would lose stages that it runs.
+FARTHEST_MS = 3_660_000
 
 
 class Leases:
@@ -44,13 +39,13 @@ class Leases:
                 await connection.execute(lock)
                 return set((await connection.execute(extended)).scalars())
 
-    async def claimable(self, unseen_ms: int, limit: int, lease_ms: int) -> list[tuple[str, str]]:
+    async def claimable(self, unseen_ms: int, limit: int) -> list[tuple[str, str]]:
         """Stages that someone should run: due for retry, abandoned, or queued and untouched for `unseen_ms`.
 
-        Times that are farther ahead than any lease of about `lease_ms` allows count as past.
+        Times that are farther ahead than any lease can be count as past.
         """
         now = self._database.now()
-        wrong = now + farthest_ms(lease_ms)
+        wrong = now + FARTHEST_MS
 
         def passed(time: ColumnElement[int]) -> ColumnElement[bool]:
             return or_(time <= now, time > wrong)

@@ -24,6 +24,10 @@ class _Save:
     def needs(self) -> Needs:
         return Needs()
 
+    @property
+    def weight(self) -> int:
+        return len(self.rows)
+
     def decide(self, draft: Draft) -> None:
         for row in self.rows:
             draft.insert(self.table, row)
@@ -39,6 +43,10 @@ class _Update:
     @property
     def needs(self) -> Needs:
         return Needs()
+
+    @property
+    def weight(self) -> int:
+        return 1
 
     def decide(self, draft: Draft) -> None:
         draft.update(self.table, self.session_id, self.row_id, {**self.columns, "updated_at": draft.now})
