@@ -9,7 +9,7 @@ from tests.client import MENU, Client, SubmittedJob, menu_of, wait_for_end
 from tests.fold import blank, fold
 from tests.gateway_process import GatewayProcess
 from tests.log_rules import check_ids, check_job
-from tests.servers import PostgresServer
+from tests.servers import PostgresServer, wait_until
 from tests.streams import Frame
 
 WAIT_SECONDS = 30.0
@@ -41,6 +41,7 @@ def test_without_its_database_the_gateway_says_so_and_goes_on_when_it_is_back(
             stream.read_until(lambda frame: frame.event == "item.updated")
             own_postgres.stop()
             _check_refusals(client, idle, job)
+            wait_until(lambda: "stage_abandoned" in gateway.read_log(), WAIT_SECONDS, "a running stage fails to commit")
             own_postgres.start()
         received = list(stream.durable)
         received += _follow(job, received[-1].id or "")
