@@ -9,44 +9,13 @@ from typing import Any, Self
 
 import httpx
 
+from tests.contract.wire.api import KINDS, MENU, MENU_TEXT, PROMPT, menu_of
 from tests.streams import Frame, StreamReader
+
+__all__ = ["KINDS", "MENU", "MENU_TEXT", "PROMPT", "Client", "SubmittedJob", "menu_of", "wait_for_end"]
 
 REQUEST_SECONDS = 15.0
 WAIT_SECONDS = 20.0
-
-MENU: dict[str, Any] = {
-    "kind": "menu",
-    "target_language": "en",
-    "items": [
-        {"name": "親子丼", "price": "¥980", "category": "丼物"},
-        {"name": "サーモンアボカド丼", "price": "1,280円"},
-        {"name": "Zzyzx Qwrt"},
-    ],
-}
-MENU_TEXT: dict[str, Any] = {
-    "kind": "menu",
-    "target_language": "en",
-    "text": "丼物\n親子丼 ¥980\nカツ丼 ¥1,080\n\n麺類\n天ぷらうどん 1,100円(税込)\nざるそば ¥850",
-}
-PROMPT: dict[str, Any] = {
-    "kind": "prompt",
-    "title": "Support reply",
-    "target_language": "ja",
-    "content": "You are a support agent. Answer {{customer_name}} about {{topic}} in at most 100 words.",
-    "test_cases": [
-        {
-            "name": "names the customer",
-            "variables": {"customer_name": "Ada", "topic": "refunds"},
-            "assertions": [{"type": "contains", "value": "Ada"}, {"type": "not_contains", "value": "{{"}],
-        }
-    ],
-}
-KINDS: dict[str, dict[str, Any]] = {"menu as items": MENU, "menu as text": MENU_TEXT, "prompt": PROMPT}
-
-
-def menu_of(dishes: int) -> dict[str, Any]:
-    """A menu with so many dishes."""
-    return {"kind": "menu", "target_language": "en", "items": [{"name": f"Dish {n}"} for n in range(dishes)]}
 
 
 class Client:
