@@ -1,6 +1,7 @@
 """What every tier shares: the order of the tiers and the real servers, started when the first test asks for them."""
 
 import os
+import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -8,6 +9,11 @@ import pytest
 
 from tests.contract.wire.options import add_options
 from tests.servers import PostgresServer, RedisServer, Server, read_tail
+
+# A shell that runs the tests in the background has SIGINT ignored, and every process that a test starts would inherit
+# that: Ctrl-C would do nothing there.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # From the quickest to the slowest, so that a mistake shows early. A test's folder is its tier, and its marker.
 TIERS = ("unit", "contract", "integration", "faults", "browser")
