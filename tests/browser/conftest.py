@@ -33,7 +33,7 @@ def gateway() -> Iterator[GatewayProcess]:
 
 @pytest.fixture(scope="session")
 def slow_gateway() -> Iterator[GatewayProcess]:
-    """25 ms an item: a menu of 40 dishes takes a second, long enough to do something in the middle."""
+    """60 ms an item: a menu of 40 dishes takes 2.4 s, long enough to do something in the middle."""
     settings = {"PROVIDER": "synthetic", "SYNTHETIC__LATENCY_MS": "60", "SSE__HEARTBEAT_SECONDS": "0.5"}
     with GatewayProcess(settings=settings) as process:
         yield process

@@ -61,9 +61,8 @@ def test_a_dropped_connection_resumes_with_nothing_missing_and_nothing_doubled(
     expect(page.tab.locator("#resume-report")).to_contain_text("none missing, none doubled")
     page.expect_proven()
     page.expect_every_cell(CELLS, "value", "unknown")
-    assert page.outcomes()[-1] == "resumed"
     assert page.number("connections") == 2
-    numbers = page.numbers()
+    numbers = page.numbers()  # the page keeps the newest lines only: how the stream was opened may be gone from there
     assert numbers == list(range(numbers[0], numbers[-1] + 1))
 
 

@@ -11,8 +11,18 @@ from tests.faults.harness.viewers import ProcessViewer, Viewer
 from tests.faults.harness.world import World
 
 SETTLE_SECONDS = 10.0
+QUIET_SECONDS = 0.5
 # Two or three events: a cut may fall anywhere in what comes next.
 MOST_BYTES_TO_CUT = 700
+
+
+async def _settled(viewer: ProcessViewer) -> int:
+    """Where a stopped viewer stands, once what it had written before is read as well."""
+    while True:
+        position = viewer.position
+        await asyncio.sleep(QUIET_SECONDS)
+        if viewer.position == position:
+            return position
 
 
 class ViewerPaused(Blow):
@@ -34,7 +44,7 @@ class ViewerPaused(Blow):
         viewer = self._viewer = self._chance.choice(running)
         viewer.pause()
         assert await seen(lambda: psutil.Process(viewer.pid).status() == psutil.STATUS_STOPPED, SETTLE_SECONDS)
-        self._position = viewer.position
+        self._position = await _settled(viewer)
         self.note(f"process {viewer.pid} was stopped at event {self._position}")
 
     async def heal(self, world: World) -> None:
