@@ -22,11 +22,14 @@ def test_a_named_command_exists(module: str) -> None:
     assert importlib.util.find_spec(module) is not None
 
 
-def test_every_promise_names_what_shows_it() -> None:
+def test_every_promise_names_what_shows_it_and_a_figure() -> None:
     rows = [line for line in PAGE.splitlines() if line.startswith("| ")]
-    promises = [row for row in rows if not row.endswith("| shown by |")]
+    promises = [row for row in rows if not row.endswith("| shown by | figure |")]
     assert len(promises) > 20
-    assert [row for row in promises if not re.search(r"`(tests/|make |python -m )", row.split(" | ")[-1])] == []
+    for row in promises:
+        *_, shown_by, figure = row.strip("| ").split(" | ")
+        assert re.search(r"`(tests/|make |python -m )", shown_by), row
+        assert re.search(r"\d|exact", figure), row
 
 
 def test_the_command_of_the_long_run_exists() -> None:
