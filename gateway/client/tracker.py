@@ -3,6 +3,7 @@
 No input or output in here: `gateway.client.stream` brings the frames and keeps the connection.
 """
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import msgspec
@@ -25,7 +26,7 @@ class Interrupted(Exception):
         super().__init__(reason)
 
 
-class Tracker:
+class Tracker(ABC):
     """Where a follower stands. `take` every frame of a connection, after a `begin` for each connection.
 
     `position` is the last event that was handed out and `head` the newest that the server has spoken of. `proven` is
@@ -88,9 +89,9 @@ class Tracker:
         except (msgspec.DecodeError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise self._gap(f"a frame could not be read ({frame.event[:64] or 'message'}: {error})") from error
 
+    @abstractmethod
     def check_order(self, event: Event) -> None:
         """Raise Interrupted when this new event can't be the next one."""
-        raise NotImplementedError
 
     def _durable(self, event: Event) -> Event | None:
         if not self._opened or self._wants_snapshot:

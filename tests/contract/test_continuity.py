@@ -25,7 +25,6 @@ from tests.database import Store
 
 EPOCH = re.compile(r"[a-z0-9]{8}")
 on_postgres = pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
-on_linux = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="only Linux seals files in memory")
 on_sqlite = pytest.mark.parametrize("database_settings", ["sqlite"], indirect=True)
 
 
@@ -184,7 +183,6 @@ async def stored_life(store: Store) -> str:
     return re.findall('"life":"([^"]+)"', entry or "")[0]
 
 
-@on_linux
 @on_sqlite
 async def test_a_note_that_cannot_be_written_at_the_start_does_not_speak_for_the_database(store: Store) -> None:
     before = await served(store)
@@ -204,7 +202,6 @@ async def test_a_note_that_cannot_be_written_at_the_start_does_not_speak_for_the
     assert await check_again(store) == after, "with a new note once is enough"
 
 
-@on_linux
 @on_sqlite
 async def test_a_note_that_stays_behind_is_removed(store: Store) -> None:
     """With it, a copy of the database from before its last line would pass for the newest."""
@@ -222,7 +219,6 @@ async def test_a_note_that_stays_behind_is_removed(store: Store) -> None:
     assert set(before.values()).isdisjoint((await check_again(store)).values())
 
 
-@on_linux
 def test_a_note_that_can_neither_be_written_nor_removed_is_emptied(tmp_path: Path) -> None:
     sidecar = Sidecar(str(tmp_path / "stagecast.db"))
     sealed = SealedNote(sidecar.path)
