@@ -140,8 +140,9 @@ class Tracker(ABC):
                 raise Interrupted("the server is stopping", float(data["retry_ms"]))
         return None
 
+    @abstractmethod
     def end(self, data: dict[str, Any]) -> None:
-        """The frame `stream.end`. Only a job's stream has one."""
+        """Take the frame `stream.end`. Raises Interrupted when something is missing before it."""
 
     def finish(self) -> bool:
         """The answer 204: there is nothing more. Gives whether that can be."""
@@ -212,6 +213,9 @@ class SessionTracker(Tracker):
             raise self._lost("the log no longer has the session's beginning")
         if self.position is not None and event.id.seq != self.position.seq + 1:
             raise self._gap(f"{event.id} came after {self.position}")
+
+    def end(self, data: dict[str, Any]) -> None:
+        """A session has no end: whoever says so has nothing to tell us."""
 
 
 _ENDINGS = {f"job.{status}": status for status in ("completed", "completed_partial", "failed", "cancelled")}
