@@ -10,7 +10,7 @@ from typing import Any, Self
 import httpx
 
 from tests.contract.wire.api import KINDS, MENU, MENU_TEXT, PROMPT, menu_of
-from tests.streams import Frame, StreamReader
+from tests.contract.wire.sse import Frame, StreamReader
 
 __all__ = ["KINDS", "MENU", "MENU_TEXT", "PROMPT", "Client", "SubmittedJob", "menu_of", "wait_for_end"]
 

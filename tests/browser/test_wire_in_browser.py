@@ -10,10 +10,9 @@ from playwright.sync_api import Browser, Page
 from tests.browser.cutting_relay import Cut, CuttingRelay
 from tests.browser.event_source import CLOSED, CONNECTING, Seen, watch
 from tests.client import MENU, Client, menu_of
-from tests.contract.wire.sse import CONTROL, DURABLE
+from tests.contract.wire.sse import CONTROL, DURABLE, Frame
 from tests.gateway_process import GatewayProcess
 from tests.servers import wait_until
-from tests.streams import Frame
 
 ALL = sorted(DURABLE | CONTROL)
 # Quick to come back, one stream at a time, and slow enough to be looked at.

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.client import MENU, Client, SubmittedJob, menu_of, wait_for_end
-from tests.fold import blank, fold
+from tests.contract.wire.fold import blank, fold
+from tests.contract.wire.log_rules import check_ids, check_job
+from tests.contract.wire.sse import Frame
 from tests.gateway_process import GatewayProcess
-from tests.log_rules import check_ids, check_job
 from tests.servers import PostgresServer, wait_until
-from tests.streams import Frame
 
 WAIT_SECONDS = 30.0
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.client import Client, SubmittedJob, menu_of
-from tests.fold import STAGES, blank, fold
+from tests.contract.wire.fold import STAGES, blank, fold
+from tests.contract.wire.log_rules import ENDINGS, check_ids, check_job
 from tests.gateway_process import GatewayProcess
 from tests.integration.conftest import TWO_COMBINATIONS
-from tests.log_rules import ENDINGS, check_ids, check_job
 from tests.servers import PostgresServer, RedisServer
 
 FAILING = {

@@ -21,7 +21,7 @@ from gateway.client.backoff import Backoff
 from gateway.client.stream import Event, JobStream
 from gateway.terminal.server import GRACE_SECONDS
 from tests.client import MENU_TEXT, Client, menu_of
-from tests.fold import STAGES
+from tests.contract.wire.fold import STAGES
 from tests.gateway_process import GatewayProcess, find_stagecast
 from tests.integration.conftest import StartGateway
 from tests.servers import RedisServer, find_free_port, wait_until

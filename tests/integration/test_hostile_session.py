@@ -12,7 +12,7 @@ from infra.database.log import EventLog
 from infra.database.repositories.snapshots import MOST_JOBS, Snapshots
 from infra.settings import DatabaseSettings
 from tests.client import Client, SubmittedJob
-from tests.fold import blank, fold
+from tests.contract.wire.fold import blank, fold
 from tests.gateway_process import GatewayProcess
 from tests.integration.conftest import TWO_COMBINATIONS, StartGateway
 from tests.session_copies import copied_id, copy_job

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from tests.client import MENU, Client, SubmittedJob, menu_of
+from tests.contract.wire.sse import Frame, StreamReader
 from tests.gateway_process import GatewayProcess
-from tests.streams import Frame, StreamReader
 
 STREAMS = 60
 

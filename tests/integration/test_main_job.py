@@ -5,9 +5,9 @@ import re
 import pytest
 
 from tests.client import KINDS, MENU, MENU_TEXT, PROMPT, Client, menu_of, wait_for_end
-from tests.fold import STAGES, blank, fold
+from tests.contract.wire.fold import STAGES, blank, fold
+from tests.contract.wire.log_rules import check_ids, check_job
 from tests.gateway_process import GatewayProcess
-from tests.log_rules import check_ids, check_job
 
 ID = r"[0-9a-z]{26}"
 

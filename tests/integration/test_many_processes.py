@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 
 from tests.client import MENU, Client, menu_of
-from tests.fold import blank, fold
+from tests.contract.wire.fold import blank, fold
+from tests.contract.wire.log_rules import check_ids, check_job
+from tests.contract.wire.sse import Frame
 from tests.gateway_process import GatewayProcess
-from tests.log_rules import check_ids, check_job
 from tests.servers import PostgresServer, RedisServer
-from tests.streams import Frame
 
 SLOW = {"PROVIDER": "synthetic", "SYNTHETIC__LATENCY_MS": "10", "SSE__RING_EVENTS": "64"}
 

@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from tests.client import MENU, PROMPT, Client, SubmittedJob, menu_of
-from tests.fold import STAGES
+from tests.contract.wire.fold import STAGES
 from tests.gateway_process import GatewayProcess
 from tests.integration.conftest import StartGateway
 

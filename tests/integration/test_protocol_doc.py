@@ -8,9 +8,9 @@ import orjson
 import pytest
 
 from tests.client import MENU, PROMPT, Client, SubmittedJob, menu_of
+from tests.contract.wire.sse import Frame
 from tests.gateway_process import GatewayProcess
 from tests.integration.conftest import StartGateway
-from tests.streams import Frame
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
 SHOWN = re.compile(

@@ -17,11 +17,11 @@ import httpx
 import pytest
 
 from tests.client import Client, SubmittedJob, menu_of, wait_for_end
-from tests.fold import STAGES, blank, fold
+from tests.contract.wire.fold import STAGES, blank, fold
+from tests.contract.wire.log_rules import ENDINGS, check_ids, check_job
+from tests.contract.wire.sse import Frame
 from tests.gateway_process import GatewayProcess, find_stagecast
-from tests.log_rules import ENDINGS, check_ids, check_job
 from tests.servers import PostgresServer, RedisServer, wait_until
-from tests.streams import Frame
 
 WAIT_SECONDS = 30.0
 FENCED = ("lease_lost", "released")

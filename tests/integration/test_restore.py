@@ -14,11 +14,11 @@ import pytest
 
 from infra.database.continuity import EVERY_SECONDS
 from tests.client import Client, SubmittedJob, menu_of, wait_for_end
-from tests.fold import fold
+from tests.contract.wire.fold import fold
+from tests.contract.wire.log_rules import check_ids, check_job
+from tests.contract.wire.sse import Frame
 from tests.gateway_process import GatewayProcess, find_stagecast
-from tests.log_rules import check_ids, check_job
 from tests.servers import PostgresServer, wait_until
-from tests.streams import Frame
 
 # 40 dishes at 30 ms: a stage takes 1.2 s, time enough to copy the database in the middle of it.
 SLOW = {

@@ -9,8 +9,8 @@ from infra.database.engine import Database
 from infra.database.retention import SESSIONS_AT_ONCE, Retention
 from infra.settings import DatabaseSettings, LogSettings
 from tests.client import MENU, PROMPT, Client, SubmittedJob
+from tests.contract.wire.log_rules import check_ids, check_job
 from tests.gateway_process import GatewayProcess
-from tests.log_rules import check_ids, check_job
 
 OpenStream = Callable[..., Any]
 RESET_SECONDS = 20.0

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from tests.client import Client, SubmittedJob, menu_of
-from tests.fold import fold
+from tests.contract.wire.fold import fold
+from tests.contract.wire.log_rules import ENDINGS, check_ids
+from tests.contract.wire.sse import Frame
 from tests.gateway_process import GatewayProcess, find_stagecast
 from tests.integration.conftest import TWO_COMBINATIONS, StartGateway
-from tests.log_rules import ENDINGS, check_ids
 from tests.servers import wait_until
-from tests.streams import Frame
 
 CAP = 100
 TRIMMED_SECONDS = 30.0

@@ -7,9 +7,9 @@ import socket
 import pytest
 
 from tests.client import MENU, Client, menu_of
+from tests.contract.wire.log_rules import check_ids, check_job
 from tests.gateway_process import GatewayProcess
 from tests.integration.conftest import StartGateway
-from tests.log_rules import check_ids, check_job
 from tests.servers import wait_until
 
 

@@ -22,9 +22,9 @@ from infra.errors import Conflict, JobFinished, LeaseLost, NotClaimable, NotFoun
 from pipeline.registry import KINDS
 from pipeline.submission import NewJob, Submit
 from pipeline.transitions import Cancel, Claim, GiveUp, Lease, Record, Release, Result, Retry
-from tests.fold import TERMINAL, blank, fold
-from tests.log_rules import check_job
-from tests.streams import Frame
+from tests.contract.wire.fold import TERMINAL, blank, fold
+from tests.contract.wire.log_rules import check_job
+from tests.contract.wire.sse import Frame
 
 STAGES = {kind: tuple(one.stages) for kind, one in KINDS.items()}
 POSITIONS = st.integers(0, 7)
