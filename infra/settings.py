@@ -60,6 +60,7 @@ class SseSettings(BaseModel):
     heartbeat_seconds: float = Field(default=15, gt=0, le=30)
     retry_ms: int = Field(default=2000, ge=1, le=600_000)
     max_event_bytes: int = Field(default=1_048_576, ge=1024)
+    flush_window_ms: float = Field(default=5, ge=0, le=1000)
     ring_events: int = Field(default=256, ge=1, le=100_000)
     channel_prefix: str = Field(default="sse", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     send_timeout_seconds: float = Field(default=30, gt=0)

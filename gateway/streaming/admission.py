@@ -7,8 +7,8 @@ wave of the one sort must not keep out the other.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from ipaddress import IPv6Address
 
 from infra.settings import SseSettings
@@ -26,6 +26,29 @@ class Refused(Exception):
         super().__init__(reason)
 
 
+class Place:
+    """The room of one stream, until it leaves."""
+
+    __slots__ = ("_address", "_admission", "_session_id")
+
+    def __init__(self, admission: "Admission", session_id: str, address: str | None) -> None:
+        self._admission: Admission | None = admission
+        self._session_id = session_id
+        self._address = address
+
+    def leave(self) -> None:
+        """Give the place back; a second time does nothing."""
+        admission, self._admission = self._admission, None
+        if admission is not None:
+            admission.free(self._session_id, self._address)
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_error: object) -> None:
+        self.leave()
+
+
 class Admission:
     """Counts the streams of a process and refuses those beyond a limit."""
 
@@ -40,9 +63,8 @@ class Admission:
         self._new = asyncio.Semaphore(settings.max_openings_new)
         self._resumed = asyncio.Semaphore(settings.max_openings_resumed)
 
-    @contextmanager
-    def place(self, session_id: str, client: str | None) -> Iterator[None]:
-        """Hold a place for one stream. Raises Refused. `client` is the peer's IP address, None when there is none."""
+    def place(self, session_id: str, client: str | None) -> "Place":
+        """Take a place for one stream. Raises Refused. `client` is the peer's IP address, None when there is none."""
         address = network_of(client) if client else None
         self._check(session_id, address)
         self.connections += 1
@@ -51,16 +73,17 @@ class Admission:
         self._of_session[session_id] += 1
         if address is not None:
             self._of_address[address] += 1
-        try:
-            yield
-        finally:
-            self.connections -= 1
-            if not self.connections:
-                self.empty.set()
-            self._metrics.connections.dec()
-            _release(self._of_session, session_id)
-            if address is not None:
-                _release(self._of_address, address)
+        return Place(self, session_id, address)
+
+    def free(self, session_id: str, address: str | None) -> None:
+        """A place is free again; see `Place.leave`."""
+        self.connections -= 1
+        if not self.connections:
+            self.empty.set()
+        self._metrics.connections.dec()
+        _release(self._of_session, session_id)
+        if address is not None:
+            _release(self._of_address, address)
 
     def _check(self, session_id: str, address: str | None) -> None:
         settings = self._settings

@@ -1,6 +1,7 @@
 """Frames on their way from a log to a socket: single events as they are kept, and what one write takes of them."""
 
 from collections.abc import Iterable
+from functools import cached_property
 
 import msgspec
 
@@ -22,7 +23,7 @@ class Kept(msgspec.Struct, frozen=True):
     committed_at_us: int
 
 
-class Batch(msgspec.Struct, frozen=True):
+class Batch(msgspec.Struct, frozen=True, dict=True):
     """Frames to write in one go. `last_seq` is where the cursor stands after them (filtered events count as passed).
 
     `last_event` is the number of the last event in it (0: none) and `terminal` the job's status if that one ended a
@@ -35,6 +36,16 @@ class Batch(msgspec.Struct, frozen=True):
     last_event: int = 0
     terminal: str | None = None
     committed_at_us: int = 0
+
+    @cached_property
+    def chunk(self) -> bytes:
+        """The frames as a chunk of an HTTP/1.1 body; made once for all who get them."""
+        return chunked(self.frames)
+
+
+def chunked(frames: bytes) -> bytes:
+    """Frames as one chunk of an HTTP/1.1 body (RFC 9112, 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(frames), frames)
 
 
 def keep(epoch: str, seq: int, entry: Entry, committed_at_us: int = 0) -> Kept:

@@ -13,6 +13,8 @@ import structlog
 
 from gateway.streaming.batch import Batch, Kept, gather, keep
 from gateway.streaming.budget import Budget
+from gateway.streaming.crowd import Crowd, Member
+from gateway.streaming.flusher import Flusher
 from gateway.streaming.pages import Page, Pages
 from infra.bus.base import Entry, Message
 from infra.database.log import LogPosition
@@ -24,6 +26,10 @@ MOST_RING_BYTES = 4_194_304
 # What a ring keeps when all of them together are too large: 200 small events.
 SCARCE_RING_BYTES = 65_536
 
+# A snapshot or another gateway's client may be ahead of the bus by so much; then the log is asked, for so long at most.
+BUS_SECONDS = 0.02
+REACH_SECONDS = 1.0
+
 log = structlog.stdlib.get_logger(__name__)
 
 
@@ -31,6 +37,7 @@ class Channel:
     """The head and the ring of one session. The ring holds the numbers base+1..head without a hole.
 
     `set_back` is called when the log is seen to hold other events under known numbers, or fewer than were known.
+    `flusher` has `flush` called when the time for it has come; without one that is at once.
     """
 
     def __init__(
@@ -42,13 +49,16 @@ class Channel:
         ring_events: int,
         count_repair: Callable[[str], None],
         set_back: Callable[["Channel"], None],
+        flusher: Flusher | None = None,
     ) -> None:
         self.session_id = session_id
         self.epoch = position.epoch
         self.head = self.base = position.head
         self.trimmed = position.trimmed
         self.lost = False
-        self.readers: set[Callable[[], None]] = set()
+        self.crowds: dict[str | None, Crowd] = {}
+        self.oldest_us = 0
+        self._flushed = self.head
         self._pages = pages
         self._rings = rings
         self._ring: deque[Kept] = deque()
@@ -56,6 +66,7 @@ class Channel:
         self._ring_bytes = 0
         self._count_repair = count_repair
         self._set_back = set_back
+        self._flusher = flusher
         self._joined: dict[tuple[int, str | None], Batch] = {}
         self._joined_bytes = 0
         self._target = self.head
@@ -109,6 +120,14 @@ class Channel:
             self._repair = asyncio.create_task(self._read_missing(), name=f"repair {self.session_id}")
             self._repair.add_done_callback(self._repaired)
 
+    async def reach(self, seq: int) -> None:
+        """Give the bus a moment to bring what the log or a client has already, then ask the log; a bounded wait."""
+        await asyncio.sleep(BUS_SECONDS)
+        if self.head < seq:
+            self.expect(seq, "ahead")
+            if self._repair is not None:
+                await asyncio.wait({self._repair}, timeout=REACH_SECONDS)
+
     async def _read_missing(self) -> None:
         while self.head < self._target:
             before = self.head
@@ -140,11 +159,58 @@ class Channel:
             self._hold(len(kept.frame))
         most = SCARCE_RING_BYTES if self._rings.scarce else MOST_RING_BYTES
         while len(self._ring) > self._ring_events or (self._ring_bytes > most and len(self._ring) > 1):
+            if self._ring[0].seq > self._flushed:
+                self._unshare()
+                self._flush_now()  # the live browsers never need the log for what the ring still has
             oldest = self._ring.popleft()
             self.base = oldest.seq
             self._hold(-len(oldest.frame))
         self._unshare()
-        self._wake()
+        self._tell_crowds(committed_at_us)
+
+    def _tell_crowds(self, committed_at_us: int = 0) -> None:
+        if not self.crowds:
+            self._flushed = self.head
+        elif self._flushed < self.head:
+            self.oldest_us = self.oldest_us or committed_at_us
+            if self._flusher is None:
+                self.flush()
+            else:
+                self._flusher.want(self)
+
+    def _flush_now(self) -> None:
+        if self._flusher is None:
+            self.flush()
+        else:
+            self._flusher.flush(self)
+
+    def flush(self) -> int:
+        """Write everything up to the head to all live browsers; returns how many events that were over all of them."""
+        self._flushed = self.head
+        self.oldest_us = delivered = 0
+        for crowd in tuple(self.crowds.values()):
+            while crowd.seq < self.head and crowd.members:
+                delivered += crowd.take(self.tail(crowd.seq, crowd.job_id))
+            if crowd.ended is not None:
+                for member in tuple(crowd.members):
+                    member.finish(crowd.ended)
+        return delivered
+
+    def join(self, member: Member, job_id: str | None) -> Crowd:
+        """Let a browser that has everything up to the head be one of the live ones."""
+        if self._flushed < self.head:
+            self._flush_now()
+        crowd = self.crowds.get(job_id)
+        if crowd is None:
+            crowd = self.crowds[job_id] = Crowd(job_id, self.head)
+        crowd.members[member] = None
+        return crowd
+
+    def leave(self, member: Member, crowd: Crowd) -> None:
+        """It is not one of the live browsers any more; `crowd.seq` is where it stands."""
+        crowd.members.pop(member, None)
+        if not crowd.members and self.crowds.get(crowd.job_id) is crowd:
+            del self.crowds[crowd.job_id]
 
     def _hold(self, size: int) -> None:
         self._ring_bytes += size
@@ -156,9 +222,11 @@ class Channel:
 
     def _skip_to(self, trimmed: int) -> None:
         # Retention overtook the channel. Cursors before that number find out when they read the log.
+        self._flush_now()  # what the ring still has
         self.head = self.trimmed = trimmed
         self._clear()
-        self._wake()
+        self._flushed = self.head
+        self._send_away()
 
     def _clear(self) -> None:
         self._ring.clear()
@@ -170,11 +238,12 @@ class Channel:
         """Give up: this is no longer the log that it was, and every cursor has to start from a snapshot."""
         self.lost = True
         self._clear()
-        self._wake()
+        self._send_away()
 
-    def _wake(self) -> None:
-        for wake in tuple(self.readers):
-            wake()
+    def _send_away(self) -> None:
+        for crowd in tuple(self.crowds.values()):
+            for member in tuple(crowd.members):
+                member.lose()
 
     def tail(self, after: int, job_id: str | None) -> Batch:
         """Frames after a number that the ring still covers; cursors at the same place share the same bytes."""
@@ -228,6 +297,7 @@ class Channel:
 
     async def close(self) -> None:
         """Stop what still reads; the last browser has left."""
+        self._send_away()
         running = [task for task in (self._repair, self._warming) if task is not None]
         for task in running:
             task.cancel()

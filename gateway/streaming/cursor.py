@@ -8,6 +8,7 @@ import asyncio
 
 from gateway.streaming.batch import Batch, gather
 from gateway.streaming.channel import Channel
+from gateway.streaming.pages import Page
 from gateway.streaming.position import Position
 
 # The log does not have what the channel knows of: a database that was set back. The next sweep finds out.
@@ -29,6 +30,8 @@ class Cursor:
     `ended` is the status of the followed job once it has ended and all of it has passed.
     """
 
+    __slots__ = ("_last_event", "channel", "ended", "job_id", "seq")
+
     def __init__(
         self, channel: Channel, seq: int, job_id: str | None = None, known_head: int = 0, ended: str | None = None
     ) -> None:
@@ -43,6 +46,28 @@ class Cursor:
         """The id of the last event of what is followed: of the job on a job's stream, else of the session."""
         newest = self._last_event if self.job_id is not None else max(self.channel.head, self.seq)
         return Position(self.channel.epoch, newest)
+
+    def move_to(self, seq: int, last_event: int, ended: str | None) -> None:
+        """Stand where a crowd stands that this cursor was part of; `last_event` is 0 where the crowd saw none."""
+        self.seq = seq
+        if last_event:
+            self._last_event = max(self._last_event, last_event)
+            self.ended = ended
+
+    async def is_served(self) -> bool:
+        """Whether the log still has what follows; what has to be read for that is what `advance` needs first.
+
+        When it does not, the channel knows by now, so that another opening resets the client. Raises
+        DatabaseUnavailable.
+        """
+        channel = self.channel
+        if self.seq >= channel.head or await channel.warm(self.seq):
+            return not channel.lost
+        try:
+            await self._page()
+        except CursorLost:
+            return False
+        return True
 
     async def advance(self) -> Batch | None:
         """The next frames, or None at the head. Raises CursorLost, DatabaseUnavailable."""
@@ -66,7 +91,7 @@ class Cursor:
         """Whether what follows must be read from the log."""
         return self.seq < self.channel.base
 
-    async def _replay(self) -> Batch:
+    async def _page(self) -> Page:
         channel = self.channel
         page = await channel.page(self.seq)
         if page is None or page.epoch != channel.epoch:
@@ -75,6 +100,10 @@ class Cursor:
         if page.trimmed > self.seq:
             channel.trimmed = max(channel.trimmed, page.trimmed)  # so that whoever reconnects is reset at once
             raise CursorLost("behind_retention")
+        return page
+
+    async def _replay(self) -> Batch:
+        page = await self._page()
         if page.reached <= self.seq:
             await asyncio.sleep(NO_PROGRESS_SECONDS)
             return Batch(b"", 0, self.seq)

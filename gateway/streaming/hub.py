@@ -13,7 +13,9 @@ import structlog
 
 from gateway.streaming.budget import Budget
 from gateway.streaming.channel import Channel
+from gateway.streaming.flusher import Flusher
 from gateway.streaming.pages import Pages
+from gateway.streaming.timetable import Timetable
 from infra.bus.base import Bus, Message
 from infra.database.log import EventLog
 from infra.errors import DatabaseUnavailable, NotFound
@@ -39,6 +41,27 @@ class _Slot:
     channel: Channel | None = None
     early: list[Message] = field(default_factory=list)
     idle_since: float | None = None
+
+    def leave(self) -> None:
+        self.readers -= 1
+        if self.readers == 0:
+            self.idle_since = asyncio.get_running_loop().time()
+
+
+class Seat:
+    """One browser's hold on a channel."""
+
+    __slots__ = ("_slot", "channel")
+
+    def __init__(self, slot: _Slot, channel: Channel) -> None:
+        self._slot: _Slot | None = slot
+        self.channel = channel
+
+    def leave(self) -> None:
+        """Let go; a second time does nothing."""
+        slot, self._slot = self._slot, None
+        if slot is not None:
+            slot.leave()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +96,8 @@ class Hub:
         self._renew = renew
         self._pages = Pages(event_log, metrics.log_reads.inc)
         self._rings = Budget(MOST_RINGS_BYTES)
+        self._flusher = Flusher(settings.flush_window_ms / 1000, metrics)
+        self.timetable = Timetable()
         self._slots: dict[str, _Slot] = {}
         self._set_back: dict[str, str] = {}
         self._sweep_now = asyncio.Event()
@@ -85,7 +110,15 @@ class Hub:
 
     @asynccontextmanager
     async def open(self, session_id: str) -> AsyncIterator[Channel]:
-        """The session's channel for as long as one browser needs it. Raises NotFound, DatabaseUnavailable.
+        """The session's channel for as long as the block runs; raises what `enter` raises."""
+        seat = await self.enter(session_id)
+        try:
+            yield seat.channel
+        finally:
+            seat.leave()
+
+    async def enter(self, session_id: str) -> "Seat":
+        """A seat at the session's channel, to be left by its owner. Raises NotFound, DatabaseUnavailable.
 
         The subscription stands before the head is read: what is committed after that arrives, what was committed before
         is in the log.
@@ -99,11 +132,10 @@ class Hub:
         slot.idle_since = None
         try:
             # Shielded: the browser that came first may leave while others wait for the same channel.
-            yield await asyncio.shield(slot.joining)
-        finally:
-            slot.readers -= 1
-            if slot.readers == 0:
-                slot.idle_since = asyncio.get_running_loop().time()
+            return Seat(slot, await asyncio.shield(slot.joining))
+        except BaseException:
+            slot.leave()
+            raise
 
     def _new_slot(self, session_id: str) -> _Slot:
         slot = self._slots[session_id] = _Slot()
@@ -134,6 +166,7 @@ class Hub:
             self._settings.ring_events,
             self._count_repair,
             self._note_set_back,
+            self._flusher,
         )
         slot.channel = channel
         self._metrics.channels.inc()
@@ -220,10 +253,7 @@ class Hub:
     def drain(self, over_seconds: float = 0.0) -> None:
         """Have every stream say goodbye, spread over so many seconds; new ones are told to come back."""
         self.leaving = Leaving(asyncio.get_running_loop().time(), over_seconds)
-        for slot in self._slots.values():
-            if slot.channel is not None:
-                for wake in tuple(slot.channel.readers):
-                    wake()
+        self.timetable.ask_all()
 
     async def close(self) -> None:
         """Close all channels."""
@@ -233,6 +263,7 @@ class Hub:
             slot.joining.cancel()
             if slot.channel is not None:
                 await slot.channel.close()
+        self.timetable.close()
         await self._pages.close()
 
     def _count_repair(self, cause: str) -> None:

@@ -10,6 +10,8 @@ from infra.settings import SseSettings
 class Lifetime:
     """The clock of one stream. Every moment is drawn at random, so that streams opened together do not act together."""
 
+    __slots__ = ("_end", "_heartbeat", "_heartbeat_seconds", "_hub", "_now", "_turn")
+
     def __init__(self, settings: SseSettings, hub: Hub) -> None:
         self._now = asyncio.get_running_loop().time
         self._hub = hub

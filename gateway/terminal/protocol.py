@@ -12,6 +12,8 @@
 5. When a connection ends, the request that runs hears of it, not only the newest one that was read.
 6. What is no HTTP is answered with a problem document, never in the midst of a running answer, and never logged: that
    would be a line for every request of every scanner.
+7. A stream's response outlives its request (`HeldResponse`): what the request needed is given back, so that an idle
+   stream is a socket, a parser and a place in a crowd.
 """
 
 import asyncio
@@ -25,6 +27,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from gateway.problems import MEDIA_TYPE, problem_body
+from gateway.streaming.batch import Batch, chunked
+from gateway.streaming.outlet import HOLD, Stream
 
 MOST_HEAD_BYTES = 65_536
 MOST_PIPELINED = 32
@@ -58,6 +62,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._deadline: asyncio.TimerHandle | None = None
         self._running: RequestResponseCycle | None = None
+        self._held: HeldResponse | None = None
         self._head_bytes = 0
         self._unreported_bytes = 0
 
@@ -71,6 +76,47 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_waiting()
         self._tell_running()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._held is not None:
+            self._held.block()
+
+    def shutdown(self) -> None:
+        if self._held is None:
+            super().shutdown()
+        else:  # whoever writes to it ends it
+            self._held.keep_alive = False
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head_bytes = self._unreported_bytes = 0
+        self.scope["extensions"] = {HOLD: self._hold}  # type: ignore[dict-item]  # uvicorn's type is too narrow
+
+    def _hold(self) -> "HeldResponse":
+        """Take the response that has begun over from the request's task, which may end now."""
+        cycle = self._running
+        assert cycle is not None
+        assert cycle.response_started
+        assert not cycle.response_complete
+        self._held = HeldResponse(self, cycle.keep_alive)
+        # To uvicorn the request is done with. What it keeps of it would stay for as long as the stream.
+        cycle.response_complete = True
+        self._running = None
+        if cycle is self.cycle:
+            self.scope, self.headers = {}, []  # type: ignore[typeddict-item]
+        cycle.scope = {}  # type: ignore[typeddict-item]
+        if cycle.disconnected or self.transport.is_closing():
+            self._held.lose()
+        return self._held
+
+    def end_held(self, keep_alive: bool) -> None:
+        """The held response has been written; the connection is free for the next request, or closed."""
+        self._held = None
+        if keep_alive:
+            self.on_response_complete()
+        else:
+            self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
@@ -87,10 +133,6 @@ class BoundedProtocol(HttpToolsProtocol):
             self._stop_waiting()
         elif self._deadline is None:
             self._wait()
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._head_bytes = self._unreported_bytes = 0
 
     def on_url(self, url: bytes) -> None:
         self._count_head(len(url))
@@ -116,6 +158,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def _answers(self) -> bool:
+        if self._held is not None:
+            return True
         return self._running is not None and not self._running.response_complete
 
     def give_up(self) -> None:
@@ -125,11 +169,18 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        if self._held is not None:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, app))
+            return
         self._running = cycle
         super()._start_asgi_task(cycle, app)
 
     def _tell_running(self) -> None:
         # uvicorn tells the newest request only; an older one that still runs would write to what is closed, and fail.
+        if self._held is not None:
+            held, self._held = self._held, None
+            held.lose()
         if self._running is not None and not self._running.response_complete:
             self._running.disconnected = True
             self._running.message_event.set()
@@ -159,6 +210,62 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.write(_TOO_LARGE if large else _INVALID)
         self._tell_running()
         self.transport.close()
+
+
+class HeldResponse:
+    """The outlet of a stream whose request is over: chunks, written straight to the transport."""
+
+    __slots__ = ("_protocol", "_stream", "_transport", "keep_alive")
+
+    def __init__(self, protocol: BoundedProtocol, keep_alive: bool) -> None:
+        self._protocol: BoundedProtocol | None = protocol
+        self._transport = protocol.transport
+        self._stream: Stream | None = None
+        self.keep_alive = keep_alive
+
+    @property
+    def is_blocked(self) -> bool:
+        return self._protocol is not None and self._protocol.flow.write_paused
+
+    def follow(self, stream: Stream) -> None:
+        self._stream = stream
+        if self._protocol is None:
+            self.lose()
+
+    def deliver(self, batch: Batch) -> None:
+        if self._protocol is not None:
+            self._transport.write(batch.chunk)
+
+    def write(self, frames: bytes) -> None:
+        if self._protocol is not None and frames:
+            self._transport.write(chunked(frames))
+
+    async def drain(self) -> None:
+        if self._protocol is not None:
+            await self._protocol.flow.drain()
+
+    def finish(self, frames: bytes) -> None:
+        if self._protocol is None:
+            return
+        self._transport.write((chunked(frames) if frames else b"") + b"0\r\n\r\n")
+        protocol, self._protocol, self._stream = self._protocol, None, None
+        protocol.end_held(self.keep_alive)
+
+    def abort(self) -> None:
+        if self._protocol is not None:
+            self._protocol, self._stream = None, None
+            self._transport.abort()
+
+    def block(self) -> None:
+        """From the connection: more than the high-water mark waits for the client."""
+        if self._stream is not None:
+            self._stream.blocked()
+
+    def lose(self) -> None:
+        """From the connection: it is over."""
+        stream, self._protocol, self._stream = self._stream, None, None
+        if stream is not None:
+            stream.gone()
 
 
 class _HeadTooLarge(Exception):

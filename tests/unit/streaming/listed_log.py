@@ -3,15 +3,39 @@
 import asyncio
 from dataclasses import dataclass, field
 
+from gateway.streaming.batch import Batch
 from gateway.streaming.budget import Budget
 from gateway.streaming.channel import Channel
 from gateway.streaming.pages import Pages
 from infra.bus.base import Entry, Message
 from infra.database.log import LogPage, LogPosition
 from infra.errors import DatabaseUnavailable
+from tests.unit.streaming.wire import dispatch
 
 SESSION = "s" * 26
 JOBS = tuple(name * 26 for name in "abc")
+
+
+@dataclass(eq=False)
+class Listener:
+    """A live browser that writes down what it is given."""
+
+    batches: list[Batch] = field(default_factory=list)
+    finished: str | None = None
+    lost: bool = False
+
+    @property
+    def numbers(self) -> list[int]:
+        return [event.seq for batch in self.batches for event in dispatch(batch.frames)]
+
+    def take(self, batch: Batch) -> None:
+        self.batches.append(batch)
+
+    def finish(self, status: str) -> None:
+        self.finished = status
+
+    def lose(self) -> None:
+        self.lost = True
 
 
 @dataclass

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.streaming.channel import Channel
 from gateway.streaming.cursor import Cursor, CursorLost
-from tests.unit.streaming.listed_log import JOBS, ListedLog
+from tests.unit.streaming.listed_log import JOBS, ListedLog, Listener
 from tests.unit.streaming.wire import dispatch
 
 A, B, _ = JOBS
@@ -55,10 +55,10 @@ async def test_the_bytes_of_a_live_tail_and_of_a_replay_are_equal() -> None:
 async def test_one_hole_is_one_read_however_many_browsers_listen() -> None:
     log = ListedLog()
     channel = log.channel()
-    woken: list[int] = []
     cursors = [Cursor(channel, 0) for _ in range(50)]
-    for number in range(50):
-        channel.readers.add(lambda number=number: woken.append(number))
+    live = [Listener() for _ in range(50)]
+    for listener in live:
+        channel.join(listener, None)
     log.commit(A)  # lost
     for _ in range(5):
         channel.receive(log.commit(B))
@@ -66,7 +66,7 @@ async def test_one_hole_is_one_read_however_many_browsers_listen() -> None:
     assert channel.head == 6
     assert log.reads == [0]
     assert log.repairs == ["hole"]
-    assert set(woken) == set(range(50))
+    assert [listener.numbers for listener in live] == [[1, 2, 3, 4, 5, 6]] * 50
     assert [await read_all(cursor) for cursor in cursors] == [[1, 2, 3, 4, 5, 6]] * 50
     assert len(log.reads) == 1, "the repaired events are in the ring for everyone"
 
@@ -165,8 +165,8 @@ async def test_another_epoch_ends_every_cursor_however_it_is_noticed(notice: str
     log.commit(A)
     channel = log.channel()
     live, old = Cursor(channel, 1), Cursor(channel, 0)
-    woken = asyncio.Event()
-    channel.readers.add(woken.set)
+    listener = Listener()
+    channel.join(listener, None)
     log.epoch = "epoch001"
     message = log.commit(A)
     if notice == "message":
@@ -177,7 +177,7 @@ async def test_another_epoch_ends_every_cursor_however_it_is_noticed(notice: str
     else:
         with pytest.raises(CursorLost):
             await old.advance()
-    assert woken.is_set()
+    assert listener.lost
     for cursor in (live, old):
         with pytest.raises(CursorLost) as lost:
             await cursor.advance()

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import delete, update
@@ -181,14 +182,28 @@ async def test_a_sweep_heals_every_session_that_missed_its_last_message(house: H
     assert house.metric("stagecast_gap_repairs_total", cause="sweep") == 3
 
 
-async def test_draining_wakes_everyone(house: House) -> None:
-    session_id = await house.submit()
-    async with house.hub.open(session_id) as channel:
-        woken = asyncio.Event()
-        channel.readers.add(woken.set)
-        house.hub.drain()
-        assert woken.is_set()
-        assert house.hub.draining
+class Clocked:
+    """Something with a moment far away, which notes when it is asked all the same."""
+
+    def __init__(self) -> None:
+        self.entry: list[Any] | None = None
+        self.asked = 0
+
+    @property
+    def next_moment(self) -> float:
+        return asyncio.get_running_loop().time() + 1000
+
+    def due(self) -> float | None:
+        self.asked += 1
+        return self.next_moment
+
+
+async def test_draining_has_everyone_look_at_the_clock(house: House) -> None:
+    stream = Clocked()
+    house.hub.timetable.put(stream)
+    house.hub.drain()
+    assert stream.asked == 1
+    assert house.hub.draining
 
 
 class HeldLog(EventLog):
