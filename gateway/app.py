@@ -19,6 +19,7 @@ from gateway.api.errors import EXCEPTION_HANDLERS
 from gateway.api.reference import ReferenceDocument
 from gateway.draining import SignalledDrain, drain
 from gateway.services import Services, running
+from infra.collector import spare_long_lived
 from infra.settings import Settings
 from infra.telemetry.logs import configure_logs
 
@@ -68,6 +69,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
             app.state.services = services
             draining = SignalledDrain(lambda: drain(services))
             draining.install()
+            spare_long_lived()
             try:
                 yield
             finally:

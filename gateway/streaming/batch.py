@@ -1,7 +1,6 @@
 """Frames on their way from a log to a socket: single events as they are kept, and what one write takes of them."""
 
 from collections.abc import Iterable
-from functools import cached_property
 
 import msgspec
 
@@ -13,7 +12,8 @@ from infra.bus.base import Entry
 MOST_BATCH_BYTES = 262_144
 
 
-class Kept(msgspec.Struct, frozen=True):
+# gc=False: none of these can be part of a cycle, and rings hold them by the ten thousand for the collector to look at.
+class Kept(msgspec.Struct, frozen=True, gc=False):
     """One event, ready to be written. `terminal`: the job's status if it ended a run; commit time in unix µs, or 0."""
 
     seq: int
@@ -23,24 +23,25 @@ class Kept(msgspec.Struct, frozen=True):
     committed_at_us: int
 
 
-class Batch(msgspec.Struct, frozen=True, dict=True):
-    """Frames to write in one go. `last_seq` is where the cursor stands after them (filtered events count as passed).
+class Batch(msgspec.Struct, frozen=True, gc=False):
+    """Frames to write in one go, as a chunk of an HTTP/1.1 body that all who get them share.
 
-    `last_event` is the number of the last event in it (0: none) and `terminal` the job's status if that one ended a
-    run. `committed_at_us` is the first event's commit time, 0 for a replay.
+    `last_seq` is where the cursor stands after them (filtered events count as passed), `last_event` the number of the
+    last event in it (0: none) and `terminal` the job's status if that one ended a run. `committed_at_us` is the first
+    event's commit time, 0 for a replay.
     """
 
-    frames: bytes
+    chunk: bytes
     count: int
     last_seq: int
     last_event: int = 0
     terminal: str | None = None
     committed_at_us: int = 0
 
-    @cached_property
-    def chunk(self) -> bytes:
-        """The frames as a chunk of an HTTP/1.1 body; made once for all who get them."""
-        return chunked(self.frames)
+    @property
+    def frames(self) -> bytes:
+        """The frames by themselves: a copy."""
+        return self.chunk[self.chunk.index(b"\n") + 1 : -2] if self.chunk else b""
 
 
 def chunked(frames: bytes) -> bytes:
@@ -56,18 +57,21 @@ def keep(epoch: str, seq: int, entry: Entry, committed_at_us: int = 0) -> Kept:
 
 def gather(events: Iterable[Kept], reached: int, job_id: str | None) -> Batch:
     """The frames of one job (None: of all), in order, as many as fit; the rest is for the next batch."""
-    taken: list[Kept] = []
+    parts = [b""]  # the chunk's length, once it is known
     size = 0
+    first = last = None
     for one in events:
         if job_id is not None and one.job_id != job_id:
             continue
-        size += len(one.frame)
-        if taken and size > MOST_BATCH_BYTES:
+        length = len(one.frame)
+        if size and size + length > MOST_BATCH_BYTES:
             reached = one.seq - 1
             break
-        taken.append(one)
-    if not taken:
+        size += length
+        parts.append(one.frame)
+        first, last = first or one, one
+    if first is None or last is None:
         return Batch(b"", 0, reached)
-    first, last = taken[0], taken[-1]
-    frames = b"".join([one.frame for one in taken])
-    return Batch(frames, len(taken), reached, last.seq, last.terminal, first.committed_at_us)
+    parts[0] = b"%x\r\n" % size
+    parts.append(b"\r\n")
+    return Batch(b"".join(parts), len(parts) - 2, reached, last.seq, last.terminal, first.committed_at_us)

@@ -152,21 +152,28 @@ class Channel:
             log.warning("repair_failed", session_id=self.session_id, error=str(task.exception())[:200])
 
     def _append(self, entries: tuple[Entry, ...], committed_at_us: int) -> None:
+        seq, size = self.head, 0
         for entry in entries:
-            self.head += 1
-            kept = keep(self.epoch, self.head, entry, committed_at_us)
+            seq += 1
+            kept = keep(self.epoch, seq, entry, committed_at_us)
             self._ring.append(kept)
-            self._hold(len(kept.frame))
+            size += len(kept.frame)
+        self.head = seq
+        self._hold(size)
+        self._unshare()
+        if len(self._ring) > self._ring_events or self._ring_bytes > SCARCE_RING_BYTES:
+            self._shrink()
+        self._tell_crowds(committed_at_us)
+
+    def _shrink(self) -> None:
         most = SCARCE_RING_BYTES if self._rings.scarce else MOST_RING_BYTES
         while len(self._ring) > self._ring_events or (self._ring_bytes > most and len(self._ring) > 1):
             if self._ring[0].seq > self._flushed:
-                self._unshare()
                 self._flush_now()  # the live browsers never need the log for what the ring still has
             oldest = self._ring.popleft()
             self.base = oldest.seq
             self._hold(-len(oldest.frame))
         self._unshare()
-        self._tell_crowds(committed_at_us)
 
     def _tell_crowds(self, committed_at_us: int = 0) -> None:
         if not self.crowds:
@@ -190,7 +197,7 @@ class Channel:
         self.oldest_us = delivered = 0
         for crowd in tuple(self.crowds.values()):
             while crowd.seq < self.head and crowd.members:
-                delivered += crowd.take(self.tail(crowd.seq, crowd.job_id))
+                delivered += crowd.take(self._newest(crowd.seq, crowd.job_id))
             if crowd.ended is not None:
                 for member in tuple(crowd.members):
                     member.finish(crowd.ended)
@@ -203,7 +210,7 @@ class Channel:
         crowd = self.crowds.get(job_id)
         if crowd is None:
             crowd = self.crowds[job_id] = Crowd(job_id, self.head)
-        crowd.members[member] = None
+        crowd.members[member] = member.take
         return crowd
 
     def leave(self, member: Member, crowd: Crowd) -> None:
@@ -217,8 +224,9 @@ class Channel:
         self._rings.used += size
 
     def _unshare(self) -> None:
-        self._joined.clear()
-        self._joined_bytes = 0
+        if self._joined:
+            self._joined.clear()
+            self._joined_bytes = 0
 
     def _skip_to(self, trimmed: int) -> None:
         # Retention overtook the channel. Cursors before that number find out when they read the log.
@@ -250,13 +258,21 @@ class Channel:
         key = (after, job_id)
         batch = self._joined.get(key)
         if batch is None:
-            newest = islice(self._ring, len(self._ring) - (self.head - after), None)
-            batch = gather(newest, self.head, job_id)
-            self._joined_bytes += len(batch.frames)
+            batch = self._newest(after, job_id)
+            self._joined_bytes += len(batch.chunk)
             if len(self._joined) >= MOST_SHARED_BATCHES or self._joined_bytes > MOST_SHARED_BYTES:
                 self._unshare()  # many stragglers, each at a place of its own: sharing saves nothing then
             self._joined[key] = batch
         return batch
+
+    def _newest(self, after: int, job_id: str | None) -> Batch:
+        ring, lacking = self._ring, self.head - after
+        if lacking == 1:
+            return gather((ring[-1],), self.head, job_id)
+        # A deque is quick at its ends: for a few events its beginning must not be walked through.
+        few = lacking <= len(ring) // 2
+        newest = [ring[at] for at in range(-lacking, 0)] if few else islice(ring, len(ring) - lacking, None)
+        return gather(newest, self.head, job_id)
 
     async def warm(self, seq: int) -> bool:
         """Whether the ring covers what follows `seq`; a channel that is new reads its tail from the log for that, once.

@@ -5,6 +5,7 @@ So the browsers that follow the same thing and stand at the same place are one c
 to each of them in a plain loop. Whoever can't take more leaves the crowd, and comes back by a task of its own.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 from gateway.streaming.batch import Batch
@@ -15,8 +16,9 @@ from gateway.streaming.position import Position
 class Member(Protocol):
     """A browser in a crowd. All calls are made from the event loop and must not block."""
 
-    def take(self, batch: Batch) -> None:
-        """Write the batch. It may leave the crowd during the call; the batch counts as taken all the same."""
+    @property
+    def take(self) -> Callable[[Batch], None]:
+        """Writes a batch. The member may leave the crowd during the call; the batch counts as taken all the same."""
         ...
 
     def finish(self, status: str) -> None:
@@ -42,7 +44,7 @@ class Crowd:
         self.seq = seq
         self.last_event = 0
         self.ended: str | None = None
-        self.members: dict[Member, None] = {}
+        self.members: dict[Member, Callable[[Batch], None]] = {}
         self._head: tuple[Position, bytes] | None = None
 
     def take(self, batch: Batch) -> int:
@@ -53,10 +55,10 @@ class Crowd:
         self.last_event = batch.last_event
         self.ended = batch.terminal if self.job_id is not None else None
         # A copy: whoever can't take more leaves in the middle of it.
-        members = tuple(self.members)
-        for member in members:
-            member.take(batch)
-        return batch.count * len(members)
+        takes = tuple(self.members.values())
+        for take in takes:
+            take(batch)
+        return batch.count * len(takes)
 
     def head_frame(self, head: Position) -> bytes:
         """The heartbeat, made once for all that stand at the same place."""

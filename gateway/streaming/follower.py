@@ -5,7 +5,7 @@ of its own brings it up again when it has fallen behind, that is when its client
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -115,7 +115,7 @@ class Follower:
         return place is not None and place.ended is not None and place.last_seq == cursor.head.seq
 
     async def _deliver(self, batch: Batch) -> None:
-        if len(batch.frames) > SLICE_BYTES:
+        if len(batch.chunk) > SLICE_BYTES:
             await self._write(batch.frames)
             return
         self._outlet.deliver(batch)
@@ -153,9 +153,10 @@ class Follower:
             self._cursor.move_to(crowd.seq, crowd.last_event, crowd.ended)
             self._cursor.channel.leave(self, crowd)
 
-    def take(self, batch: Batch) -> None:
-        """From the crowd: write the batch."""
-        self._outlet.deliver(batch)
+    @property
+    def take(self) -> Callable[[Batch], None]:
+        """How the crowd writes a batch: straight to the outlet."""
+        return self._outlet.deliver
 
     def finish(self, status: str) -> None:
         """The followed job has ended with this status, and all of it has been written."""

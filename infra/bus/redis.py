@@ -11,12 +11,12 @@ from collections.abc import Sequence
 
 import structlog
 from redis.asyncio import Redis
-from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from infra.bus.base import BusListener, Message, decode_message, encode_message
+from infra.bus.subscription import Subscription
 from infra.tasks import Supervisor
 from infra.telemetry.metrics import Metrics
 
@@ -45,6 +45,7 @@ class RedisBus:
 
     def __init__(self, url: str, prefix: str, supervisor: Supervisor, metrics: Metrics) -> None:
         self._prefix = prefix
+        self._prefix_length = len(prefix) + 1
         self._supervisor = supervisor
         self._metrics = metrics
         once = Retry(NoBackoff(), 0)
@@ -55,7 +56,8 @@ class RedisBus:
             url, socket_timeout=None, socket_connect_timeout=CONNECT_TIMEOUT_SECONDS, retry=once
         )
         self._listener: BusListener | None = None
-        self._pubsub: PubSub | None = None
+        self._subscription: Subscription | None = None
+        self._expected: set[bytes] = set()
         self._queue: asyncio.Queue[Message] = asyncio.Queue(MOST_QUEUED_MESSAGES)
         self._confirmed: dict[bytes, asyncio.Event] = {}
         self._was_connected = False
@@ -109,24 +111,20 @@ class RedisBus:
         """Subscribe and wait for Redis to confirm, at most one second: the log covers what a dead link would miss."""
         channel = self._channel(session_id)
         confirmed = self._confirmed.setdefault(channel, asyncio.Event())
-        if self._pubsub is None:
+        if self._subscription is None:
             return  # the next connection subscribes to all that is wanted
+        self._subscription.subscribe(channel)
         try:
             async with asyncio.timeout(SUBSCRIBE_WAIT_SECONDS):
-                await self._pubsub.subscribe(channel)
                 await confirmed.wait()
-        except LOST as error:
-            log.warning("bus_subscribe_unconfirmed", error=str(error)[:200])
+        except TimeoutError:
+            log.warning("bus_subscribe_unconfirmed", session_id=session_id)
 
     async def unsubscribe(self, session_id: str) -> None:
         channel = self._channel(session_id)
         self._confirmed.pop(channel, None)
-        if self._pubsub is not None:
-            try:
-                async with asyncio.timeout(SUBSCRIBE_WAIT_SECONDS):
-                    await self._pubsub.unsubscribe(channel)
-            except LOST as error:
-                log.warning("bus_unsubscribe_failed", error=str(error)[:200])
+        if self._subscription is not None:
+            self._subscription.unsubscribe(channel)
 
     async def _keep_receiving(self) -> None:
         pause = 0.05
@@ -137,51 +135,45 @@ class RedisBus:
                 if not self._said_lost:
                     log.warning("bus_connection_lost", error=str(error)[:200])
                 self._said_lost = True
-                pause = 0.05 if self._pubsub is not None else min(pause * 2, LONGEST_PAUSE_SECONDS)
+                pause = 0.05 if self._subscription is not None else min(pause * 2, LONGEST_PAUSE_SECONDS)
             finally:
                 await self._drop_connection()
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
 
     async def _receive_on_one_connection(self) -> None:
-        pubsub = self._subscriber.pubsub()
         # The control channel keeps the connection subscribed while no session is.
         wanted = [self._channel("_control"), *self._confirmed]
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-                await pubsub.subscribe(*wanted)
-        except BaseException:
-            await pubsub.aclose()  # type: ignore[no-untyped-call]
-            raise
-        self._pubsub = pubsub
-        missing = [channel for channel in self._confirmed if channel not in wanted]
-        if missing:
-            await pubsub.subscribe(*missing)
-        await self._read(pubsub, expected=set(wanted))
+        self._expected = set(wanted)
+        subscription = await Subscription.open(
+            self._subscriber, CONNECT_TIMEOUT_SECONDS, self._deliver, self._confirm_channel
+        )
+        self._subscription = subscription
+        missing = [channel for channel in self._confirmed if channel not in self._expected]
+        subscription.subscribe(*wanted, *missing)
+        await self._watch(subscription)
 
-    async def _read(self, pubsub: PubSub, expected: set[bytes]) -> None:
+    async def _watch(self, subscription: Subscription) -> None:
+        """Until the connection is lost; raises why. A silent one is asked for a sign of life."""
         clock = asyncio.get_running_loop().time
-        heard = clock()
-        assert self._listener is not None
         while True:
-            patience = min(PING_AFTER_SECONDS, max(0.0, heard + READ_DEADLINE_SECONDS - clock()))
-            message = await pubsub.get_message(ignore_subscribe_messages=False, timeout=patience)
-            if message is None:
-                if clock() - heard >= READ_DEADLINE_SECONDS:
-                    raise TimeoutError(f"nothing heard from Redis for {READ_DEADLINE_SECONDS} s")
-                async with asyncio.timeout(PING_AFTER_SECONDS):
-                    await pubsub.ping()
-                continue
-            heard = clock()
-            if message["type"] == "message":
-                self._deliver(message["channel"], message["data"])
-            elif message["type"] == "subscribe":
-                if confirmed := self._confirmed.get(message["channel"]):
-                    confirmed.set()
-                if expected:
-                    expected.discard(message["channel"])
-                    if not expected:
-                        self._note_subscribed()
-                        self._listener.gap_possible()
+            patience = min(PING_AFTER_SECONDS, max(0.0, subscription.heard_at + READ_DEADLINE_SECONDS - clock()))
+            await asyncio.wait({subscription.lost}, timeout=patience)
+            if subscription.lost.done():
+                subscription.lost.result()
+            silence = clock() - subscription.heard_at
+            if silence >= READ_DEADLINE_SECONDS:
+                raise TimeoutError(f"nothing heard from Redis for {READ_DEADLINE_SECONDS} s")
+            if silence >= PING_AFTER_SECONDS * 0.9:
+                subscription.ping()
+
+    def _confirm_channel(self, channel: bytes) -> None:
+        if confirmed := self._confirmed.get(channel):
+            confirmed.set()
+        if self._expected:
+            self._expected.discard(channel)
+            if not self._expected and self._listener is not None:
+                self._note_subscribed()
+                self._listener.gap_possible()
 
     def _note_subscribed(self) -> None:
         if self._was_connected:
@@ -192,7 +184,7 @@ class RedisBus:
 
     def _deliver(self, channel: bytes, payload: bytes) -> None:
         assert self._listener is not None
-        session_id = channel.decode().removeprefix(f"{self._prefix}:")
+        session_id = channel[self._prefix_length :].decode()
         try:
             message = decode_message(session_id, payload)
         except ValueError as error:
@@ -201,11 +193,11 @@ class RedisBus:
         self._listener.receive(message)
 
     async def _drop_connection(self) -> None:
-        pubsub, self._pubsub = self._pubsub, None
+        subscription, self._subscription = self._subscription, None
         for confirmed in self._confirmed.values():
             confirmed.clear()
-        if pubsub is not None:
-            await pubsub.aclose()  # type: ignore[no-untyped-call]
+        if subscription is not None:
+            await subscription.close()
 
     async def ping(self) -> bool:
         """Whether Redis answers and the subscriber is connected."""
@@ -214,7 +206,7 @@ class RedisBus:
                 await self._publisher.ping()
         except LOST:
             return False
-        return self._pubsub is not None
+        return self._subscription is not None
 
     async def close(self) -> None:
         """Send what is still queued and close both connections; the tasks are the supervisor's to stop."""

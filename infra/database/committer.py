@@ -160,10 +160,9 @@ class Committer:
         transaction_id: str | None = None
         written: tuple[list[Decided], list[Message]] | None = None
         try:
-            async with self._database.write() as connection:
-                if not self._database.is_sqlite:
-                    transaction_id = await _transaction_id(connection)
-                written = await apply(connection, self._database.now(), changes)
+            async with self._database.writing() as writer:
+                now, transaction_id = await writer.begin()
+                written = await apply(writer, now, changes)
         except Exception as error:
             # The connection broke during COMMIT: only the server knows whether it happened.
             if (
@@ -220,16 +219,3 @@ async def _stands(connection: AsyncConnection, messages: Sequence[Message]) -> b
     found = select(EVENT.c.data).where(EVENT.c.session_id == one.session_id, EVENT.c.seq == seq)
     data = await connection.scalar(found)
     return data is not None and bytes(data) == one.entries[-1].data
-
-
-_BEGIN = text("SELECT pg_current_xact_id()::text")
-# The server's own limit ends a session that is silent between two statements; this one, which only PostgreSQL 17 and
-# later have, also one whose client froze while it was sending a statement. For this transaction only: others, as the
-# proof of a whole database, may take their time.
-_BEGIN_WITH_LIMIT = text("SELECT pg_current_xact_id()::text, set_config('transaction_timeout', '60s', true)")
-_LIMIT_SINCE = (17,)
-
-
-async def _transaction_id(connection: AsyncConnection) -> str:
-    version = connection.dialect.server_version_info or ()
-    return str(await connection.scalar(_BEGIN_WITH_LIMIT if version >= _LIMIT_SINCE else _BEGIN))

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeVar
 
+import msgspec
+
 from infra.database.state import JobState, StageState
 
 
@@ -18,8 +20,7 @@ class LogEvent(Protocol):
     def encode(self) -> bytes: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(msgspec.Struct, frozen=True):
     """An event of a session that has not got its number yet."""
 
     session_id: str
@@ -110,8 +111,7 @@ class Draft:
         self.touch(state)
 
 
-@dataclass(frozen=True, slots=True)
-class RowUpdate:
+class RowUpdate(msgspec.Struct, frozen=True):
     """Columns to set in one row of a session."""
 
     table: str

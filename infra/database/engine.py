@@ -1,10 +1,12 @@
 """One database, two dialects: how connections begin transactions, encode JSON and tell the time.
 
-SQLite gets two engines: one connection that writes (`BEGIN IMMEDIATE`: with a plain BEGIN 176 of 200 transactions of 8
-writers failed at once with "database is locked", in spite of busy_timeout) and a small pool that reads snapshots of the
-WAL. PostgreSQL gets one pool; snapshot reads ask for REPEATABLE READ, all else is READ COMMITTED.
+SQLite gets a connection for the group commit, and two engines for the rest: one connection that writes (`BEGIN
+IMMEDIATE`: with a plain BEGIN 176 of 200 transactions of 8 writers failed at once with "database is locked", in spite
+of busy_timeout), and a small pool that reads snapshots of the WAL. Those that write take turns. PostgreSQL gets one
+pool; snapshot reads ask for REPEATABLE READ, all else is READ COMMITTED.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +20,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from infra.clock import now_ms
+from infra.database.postgres_writer import PostgresWriter
+from infra.database.sqlite_writer import SqliteWriting
+from infra.database.writer import Encoded, Writer
 from infra.errors import DatabaseUnavailable
 from infra.settings import DatabaseSettings
 
@@ -33,11 +38,8 @@ CACHE_KIB = 8192
 # a session whose client froze in the middle of a statement. In milliseconds.
 POSTGRES_SETTINGS = {"idle_in_transaction_session_timeout": "15000"}
 
-
-class Encoded(str):
-    """JSON text that is encoded already: a JSON column stores it as it is, so that a value is encoded only once."""
-
-    __slots__ = ()
+# How long a writer waits for the one before it in this process.
+TURN_SECONDS = 30.0
 
 
 def _to_json(value: Any) -> str:
@@ -45,7 +47,10 @@ def _to_json(value: Any) -> str:
 
 
 class Database:
-    """Opens the connections of one process; `read` and `snapshot` for readers, `write` for the committer."""
+    """Opens the connections of one process.
+
+    `read` and `snapshot` are for readers, `writing` for the committer, `write` for all others that write.
+    """
 
     def __init__(self, settings: DatabaseSettings) -> None:
         self.url = make_url(settings.url)
@@ -64,7 +69,12 @@ class Database:
             _prepare_sqlite(self._reader, "BEGIN")
             _prepare_sqlite(self._writer, "BEGIN IMMEDIATE")
             self._snapshots = self._reader
+            self._commits: SqliteWriting | None = SqliteWriting(
+                str(self.url.database), _prepare_sqlite_connection, lambda: BUSY_TIMEOUT_MS
+            )
+            self._turn = asyncio.Lock()
         else:
+            self._commits = None
             self._writer = self._reader = create_async_engine(
                 self.url,
                 pool_size=settings.pool_size,
@@ -94,8 +104,31 @@ class Database:
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """A connection inside one write transaction; commits at the end, rolls back on any error."""
-        async with self._writer.begin() as connection:
+        async with self._taking_turns(), self._writer.begin() as connection:
             yield connection
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[Writer]:
+        """One write transaction for rows in bulk; commits at the end, rolls back on any error."""
+        if self._commits is None:
+            async with self._writer.begin() as connection:
+                yield PostgresWriter(connection)
+        else:
+            async with self._taking_turns(), self._commits.transaction() as writer:
+                yield writer
+
+    @asynccontextmanager
+    async def _taking_turns(self) -> AsyncIterator[None]:
+        """SQLite has one writer. Within this process they stand in line: whoever asks again and again may starve."""
+        if self._commits is None:
+            yield
+            return
+        async with asyncio.timeout(TURN_SECONDS):
+            await self._turn.acquire()
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     def now(self) -> ColumnElement[int]:
         """The one clock that leases are compared by, unix milliseconds: PostgreSQL's, or this machine's for SQLite."""
@@ -111,7 +144,10 @@ class Database:
                 await connection.execute(_AS_WRITER)
 
     async def close(self) -> None:
-        """Close every pooled connection."""
+        """Close every connection."""
+        if self._commits is not None:
+            async with self._taking_turns():
+                await self._commits.close()
         await self._writer.dispose()
         await self._reader.dispose()
 
@@ -181,18 +217,22 @@ def _prepare_sqlite(engine: AsyncEngine, begin: str) -> None:
     @event.listens_for(engine.sync_engine, "connect")
     def _connect(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # the driver must not begin transactions of its own
-        cursor = connection.cursor()
-        for pragma in (
-            f"busy_timeout={BUSY_TIMEOUT_MS}",
-            "journal_mode=WAL",
-            "synchronous=NORMAL",
-            "foreign_keys=ON",
-            f"cache_size=-{CACHE_KIB}",
-            "temp_store=MEMORY",
-        ):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
+        _prepare_sqlite_connection(connection)
 
     @event.listens_for(engine.sync_engine, "begin")
     def _begin(connection: Any) -> None:
         connection.exec_driver_sql(begin)
+
+
+def _prepare_sqlite_connection(connection: Any) -> None:
+    cursor = connection.cursor()
+    for pragma in (
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        "foreign_keys=ON",
+        f"cache_size=-{CACHE_KIB}",
+        "temp_store=MEMORY",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()

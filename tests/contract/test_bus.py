@@ -216,7 +216,7 @@ async def test_a_bus_survives_the_end_of_redis_and_says_that_there_may_be_a_gap(
             own_redis.stop()
         else:
             own_redis.kill()
-        await wait_for(lambda: one.bus._pubsub is None)  # type: ignore[attr-defined]
+        await wait_for(lambda: one.bus._subscription is None)  # type: ignore[attr-defined]
         assert not await one.bus.ping()
         began = time.perf_counter()
         one.bus.publish([message(seq) for seq in range(1, 11)])
@@ -239,7 +239,7 @@ async def test_a_frozen_redis_is_noticed_within_five_seconds(own_redis: RedisSer
         began = time.perf_counter()
         one.bus.publish([message(1)])
         assert time.perf_counter() - began < 0.5
-        await wait_for(lambda: one.bus._pubsub is None, NOTICE_SECONDS)  # type: ignore[attr-defined]
+        await wait_for(lambda: one.bus._subscription is None, NOTICE_SECONDS)  # type: ignore[attr-defined]
         assert not await one.bus.ping()
         await one.bus.subscribe(OTHER)
         own_redis.resume()

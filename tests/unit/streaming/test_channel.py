@@ -30,13 +30,13 @@ async def test_cursors_at_the_same_place_share_the_same_bytes() -> None:
     channel = log.channel()
     channel.receive(log.commit(A, B, A))
     batches = [await Cursor(channel, 1).advance() for _ in range(3)]
-    frames = [batch.frames for batch in batches if batch is not None]
+    frames = [batch.chunk for batch in batches if batch is not None]
     assert len(frames) == 3
     assert all(one is frames[0] for one in frames)
     of_job = [await Cursor(channel, 1, A).advance() for _ in range(2)]
     assert of_job[0] is of_job[1]
     assert of_job[0] is not None
-    assert of_job[0].frames is not frames[0]
+    assert of_job[0].chunk is not frames[0]
 
 
 async def test_the_bytes_of_a_live_tail_and_of_a_replay_are_equal() -> None:
