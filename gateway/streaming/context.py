@@ -1,6 +1,9 @@
 """What every stream of a process shares."""
 
 import random
+from collections.abc import AsyncIterator
+
+from sse_starlette import EventSourceResponse
 
 from gateway.streaming.admission import Admission
 from gateway.streaming.budget import Budget
@@ -15,8 +18,11 @@ from infra.telemetry.metrics import Metrics
 MOST_OPENING_BYTES = 268_435_456
 
 
+HEADERS = {"Cache-Control": "no-store, no-transform", "Referrer-Policy": "no-referrer"}
+
+
 class StreamContext:
-    """What every stream of a process shares."""
+    """What every stream of a process shares; `headers` are sse-starlette's with ours."""
 
     def __init__(
         self,
@@ -34,6 +40,7 @@ class StreamContext:
         self.settings = settings
         self.metrics = metrics
         self.openings = Budget(MOST_OPENING_BYTES)
+        self.headers = EventSourceResponse(_no_content(), headers=HEADERS).raw_headers
 
     def retry_ms(self) -> int:
         """The base delay, 50 to 150 %: browsers that were cut off together must not come back together."""
@@ -43,3 +50,8 @@ class StreamContext:
         """The refusal that browsers come back from."""
         retry_ms = self.retry_ms()
         return retry_frame(retry_ms) + control_frame("stream.busy", {"retry_ms": retry_ms})
+
+
+async def _no_content() -> AsyncIterator[bytes]:
+    """The response wants an iterator; this one is never advanced."""
+    yield b""
