@@ -40,6 +40,31 @@ class Channel:
     `flusher` has `flush` called when the time for it has come; without one that is at once.
     """
 
+    __slots__ = (
+        "_count_repair",
+        "_flushed",
+        "_flusher",
+        "_joined",
+        "_joined_bytes",
+        "_pages",
+        "_repair",
+        "_ring",
+        "_ring_bytes",
+        "_ring_events",
+        "_rings",
+        "_set_back",
+        "_target",
+        "_warming",
+        "base",
+        "crowds",
+        "epoch",
+        "head",
+        "lost",
+        "oldest_us",
+        "session_id",
+        "trimmed",
+    )
+
     def __init__(
         self,
         session_id: str,
