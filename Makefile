@@ -18,10 +18,10 @@ PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check --no-input insta
 # Without isolation the build uses the setuptools of the lock: nothing that is not pinned is ever downloaded.
 INSTALL_PROJECT := $(PIP_INSTALL) --no-build-isolation --editable .
 
-.PHONY: help setup run test faults system-packages lint format types layers compose-check check lock clean
+.PHONY: help setup run test faults bench knee system-packages lint format types layers compose-check check lock clean
 
 help: ## this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z%-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.ready-dev ## .venv with everything that running, testing and checking need
 
@@ -37,6 +37,18 @@ SECONDS ?= 600
 SEED ?=
 faults: setup system-packages ## ten minutes of random faults; writes docs/faults.md and its picture (SECONDS=, SEED=)
 	@$(BIN)/python -m tests.faults.run --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) --write docs
+
+# Nothing else should run on the machine meanwhile. ARGS='--pairs 9' for more rounds.
+bench: $(VENV)/.ready-bench ## every bar against its peers, at most 15 minutes; writes loadtests/results/bench.* and the README's table
+	@.ci/system-packages bench
+	@$(BIN)/python -m loadtests.bench $(ARGS)
+
+bench-%: $(VENV)/.ready-bench ## one bar: make bench-P1
+	@.ci/system-packages bench
+	@$(BIN)/python -m loadtests.bench $* $(ARGS)
+
+knee: $(VENV)/.ready-bench ## realistic guests at growing load until the knee, 4 minutes; writes loadtests/results/knee.*
+	@$(BIN)/python -m loadtests.knee $(ARGS)
 
 system-packages: ## what the tests need of the system: redis-server, postgresql, chromium, a CJK font
 	@.ci/system-packages
@@ -60,16 +72,17 @@ compose-check: setup ## compose.yaml against the compose schema (offline)
 
 check: lint types layers compose-check ## everything but the tests
 
-# uv resolves for every platform and Python at once, which pip can't; only this target needs it. Both locks also hold
-# what builds the project itself, and the run lock has the same versions as the full one.
+# uv resolves for every platform and Python at once, which pip can't; only this target needs it. All locks also hold
+# what builds the project itself, and have the same versions.
 # UPGRADE=--upgrade takes the newest versions that pyproject.toml allows.
 UPGRADE ?=
 LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 BUILD_REQUIRES := $(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")'
-lock: $(VENV)/.ready-dev ## resolve pyproject.toml anew into the two lock files (UPGRADE=--upgrade)
+lock: $(VENV)/.ready-dev ## resolve pyproject.toml anew into the three lock files (UPGRADE=--upgrade)
 	$(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet 'uv>=0.9'
 	$(BUILD_REQUIRES) | $(BIN)/uv pip compile pyproject.toml - --extra dev $(LOCK_OPTIONS) $(UPGRADE) --output-file requirements.lock
 	$(BUILD_REQUIRES) | $(BIN)/uv pip compile pyproject.toml - --constraint requirements.lock $(LOCK_OPTIONS) --output-file requirements-run.lock
+	$(BUILD_REQUIRES) | $(BIN)/uv pip compile pyproject.toml - --extra dev --extra bench --constraint requirements.lock $(LOCK_OPTIONS) --output-file requirements-bench.lock
 
 clean: ## remove .venv, caches and build output (never data/)
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
@@ -94,3 +107,9 @@ $(VENV)/.ready-dev: $(VENV)/bin/python requirements.lock pyproject.toml
 	@$(PIP_INSTALL) --require-hashes --requirement requirements.lock
 	@$(INSTALL_PROJECT)
 	@touch $(VENV)/.ready-run $@
+
+$(VENV)/.ready-bench: $(VENV)/bin/python requirements-bench.lock pyproject.toml
+	@echo "Installing what the benchmark needs (requirements-bench.lock)"
+	@$(PIP_INSTALL) --require-hashes --requirement requirements-bench.lock
+	@$(INSTALL_PROJECT)
+	@touch $(VENV)/.ready-run $(VENV)/.ready-dev $@

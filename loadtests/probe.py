@@ -14,8 +14,6 @@ import orjson
 
 from loadtests.chunks import take_chunks
 
-# The data line has no raw newline, so that nothing in a result can look like this.
-_FRAME = re.compile(rb"^id: ([a-z0-9]{8})\.(\d+)\nevent: ([a-z._]+)\n", re.MULTILINE)
 _STREAM_END = re.compile(rb"^event: stream\.end\ndata: (\{.*\})$", re.MULTILINE)
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
@@ -26,8 +24,35 @@ class ProbeError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Wire:
+    """How a program takes jobs and writes frames; `frame` finds the number and the name of each.
+
+    `gapless`: numbers are 1, 2, 3 and so on, and `stream.end` names the last one. Otherwise they are only different
+    from each other, and the stream just closes after the job's last event.
+    """
+
+    path: bytes
+    frame: re.Pattern[bytes]
+    blank_line: bytes
+    gapless: bool
+
+
+# The data line has no raw newline, so that nothing in a result can look like a frame's head.
+STAGECAST = Wire(
+    b"/v1/jobs", re.compile(rb"^id: [a-z0-9]{8}\.(\d+)\nevent: ([a-z._]+)\n", re.MULTILINE), b"\n\n", gapless=True
+)
+# sse-starlette ends its lines as the standard's examples do.
+PLAIN_WAY = Wire(
+    b"/jobs", re.compile(rb"^id: (\d+)\r\nevent: ([a-z._]+)\r\n", re.MULTILINE), b"\r\n\r\n", gapless=False
+)
+
+
+@dataclass(frozen=True, slots=True)
 class Watched:
-    """What one job's stream brought; the times are `time.perf_counter()` seconds at the arrival of the bytes."""
+    """What one job's stream brought; the times are `time.perf_counter()` seconds at the arrival of the bytes.
+
+    `arrivals` are (unix microseconds, number of events until then) of each read that brought any.
+    """
 
     sent_at: float
     first_result_at: float
@@ -36,13 +61,16 @@ class Watched:
     results: int
     events: int
     status: str
+    session_id: str
+    arrivals: tuple[tuple[int, int], ...]
 
 
 class Probe(asyncio.Protocol):
     """One connection. `watch` may be called again when it has returned."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, wire: Wire = STAGECAST) -> None:
         self._port = port
+        self._wire = wire
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
         self._tail = b""
@@ -50,7 +78,9 @@ class Probe(asyncio.Protocol):
         self._watched: asyncio.Future[Watched] | None = None
         self._sent_at = self._first_result_at = self._job_end_at = self._stream_end_at = 0.0
         self._results = self._seq = 0
-        self._status = ""
+        self._numbers: set[bytes] = set()
+        self._arrivals: list[tuple[int, int]] = []
+        self._status = self._session_id = ""
 
     async def connect(self) -> None:
         """Open the connection, unless it still is."""
@@ -77,12 +107,11 @@ class Probe(asyncio.Protocol):
         self._watched = asyncio.get_running_loop().create_future()
         self._first_result_at = self._job_end_at = self._stream_end_at = 0.0
         self._results = self._seq = 0
+        self._numbers, self._arrivals = set(), []
         self._tail = b""
         self._sent_at = time.perf_counter()
-        head = (
-            b"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-        )
-        self._transport.write(head % len(body) + body)
+        head = b"POST %b HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        self._transport.write(head % (self._wire.path, len(body)) + body)
         return self._watched
 
     def data_received(self, data: bytes) -> None:
@@ -115,31 +144,41 @@ class Probe(asyncio.Protocol):
 
     def _open_stream(self, accepted: dict[str, Any]) -> None:
         assert self._transport is not None
+        self._session_id = accepted["session_id"]
         url = accepted["events_url"].encode()
         self._transport.write(b"GET %b HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n" % url)
 
     def _take_stream(self, at: float) -> bool:
         chunks = take_chunks(self._buffer)
         self._buffer = chunks.rest
-        frames, separator, self._tail = b"".join([self._tail, *chunks.parts]).rpartition(b"\n\n")
+        frames, separator, self._tail = b"".join([self._tail, *chunks.parts]).rpartition(self._wire.blank_line)
         if separator:
             self._take_frames(frames, at)
+            self._arrivals.append((time.time_ns() // 1000, self._seq))
         if chunks.ended:
             self._streaming = False
             self._finish()
         return chunks.ended and bool(self._buffer)
 
     def _take_frames(self, frames: bytes, at: float) -> None:
-        for _epoch, number, name in _FRAME.findall(frames):
+        for number, name in self._wire.frame.findall(frames):
             self._seq += 1
-            if int(number) != self._seq:
-                raise ProbeError(f"event {self._seq} expected, {int(number)} received")
+            if self._wire.gapless:
+                if int(number) != self._seq:
+                    raise ProbeError(f"event {self._seq} expected, {int(number)} received")
+            elif number in self._numbers:
+                raise ProbeError(f"event {int(number)} received twice")
+            else:
+                self._numbers.add(number)
             if name == b"item.updated":
                 self._results += 1
                 self._first_result_at = self._first_result_at or at
             elif name.startswith(b"job.") and name not in (b"job.accepted", b"job.started"):
                 self._job_end_at = at
-        if (end := _STREAM_END.search(frames)) is not None:
+                self._status = name.removeprefix(b"job.").decode()
+        if not self._wire.gapless:
+            self._stream_end_at = self._job_end_at
+        elif (end := _STREAM_END.search(frames)) is not None:
             self._stream_end_at = at
             self._take_end(orjson.loads(end[1]))
 
@@ -150,7 +189,7 @@ class Probe(asyncio.Protocol):
 
     def _finish(self) -> None:
         if not self._stream_end_at:
-            raise ProbeError(f"the stream closed after event {self._seq} without stream.end")
+            raise ProbeError(f"the stream closed after event {self._seq} without its end")
         if self._watched is not None and not self._watched.done():
             self._watched.set_result(
                 Watched(
@@ -161,5 +200,7 @@ class Probe(asyncio.Protocol):
                     self._results,
                     self._seq,
                     self._status,
+                    self._session_id,
+                    tuple(self._arrivals),
                 )
             )

@@ -1,7 +1,10 @@
-"""The figures as data, and as the Markdown that the README shows."""
+"""What reports of load tests say alike: the machine, spreads of times, commands without passwords."""
 
+import math
 import os
 import platform
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,39 +21,6 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
-class Latency:
-    """From the POST's first byte sent to the event received."""
-
-    jobs: int
-    dishes: int
-    first_result_ms: Spread
-    job_end_ms: Spread
-
-
-@dataclass(frozen=True, slots=True)
-class Throughput:
-    """`rates` are results per second of each run; the CPU figures are cores in use during it, medians."""
-
-    runs: int
-    sessions: int
-    dishes: int
-    results: int
-    rates: list[int]
-    median_rate: int
-    gateway_cpu: float
-    client_cpu: float
-
-
-@dataclass(frozen=True, slots=True)
-class Buses:
-    """Both figures of one bus."""
-
-    bus: str
-    latency: Latency
-    throughput: Throughput
-
-
-@dataclass(frozen=True, slots=True)
 class Machine:
     """Where it was measured; `load` is the one-minute load average before the start."""
 
@@ -61,16 +31,11 @@ class Machine:
     load: float
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """One run of `python -m loadtests.figures`."""
-
-    date: str
-    command: str
-    machine: Machine
-    database: str
-    pinned: bool
-    buses: list[Buses]
+def spread(values: Sequence[float]) -> Spread:
+    """Median, p95 (nearest rank) and the worst of milliseconds."""
+    ordered = sorted(values)
+    p95 = ordered[math.ceil(0.95 * len(ordered)) - 1]
+    return Spread(round(statistics.median(ordered), 2), round(p95, 2), round(ordered[-1], 2))
 
 
 def describe_machine() -> Machine:
@@ -90,52 +55,3 @@ def mask_url(argument: str) -> str:
     """The argument, without the password if it is a database's URL."""
     prefix, found, url = argument.rpartition("=") if argument.startswith("--") else ("", "", argument)
     return prefix + found + (make_url(url).render_as_string(hide_password=True) if "://" in url else url)
-
-
-def to_markdown(figures: Figures) -> str:
-    """A table with a column per bus, and under it all that is needed to repeat it."""
-    first = figures.buses[0]
-    rows = [
-        (f"POST to first `item.updated`, {first.latency.dishes} dishes, idle: median / p95", _firsts(figures)),
-        (f"POST to `job.completed`, {first.latency.dishes} dishes, idle: median / p95", _ends(figures)),
-        (
-            f"results per second, {first.throughput.sessions} sessions x {first.throughput.dishes} dishes: "
-            "median (lowest to highest)",
-            _rates(figures),
-        ),
-        (
-            "cores in use during that: gateway / client",
-            [f"{one.throughput.gateway_cpu:.2f} / {one.throughput.client_cpu:.2f}" for one in figures.buses],
-        ),
-    ]
-    head = ["", *(f"{one.bus} bus" for one in figures.buses)]
-    table = [head, ["---", *("---:" for _ in figures.buses)], *([label, *cells] for label, cells in rows)]
-    lines = ["| " + " | ".join(cells) + " |" for cells in table]
-    machine = figures.machine
-    pinned = "gateway on one core, client on another" if figures.pinned else "nothing pinned: one core"
-    about = [
-        f"{figures.date}; {figures.database}; {machine.cpu}, {machine.cores} cores, {machine.system}, Python "
-        f"{machine.python}; load average {machine.load} before the start; {pinned}.",
-        f"Latency: builtin provider, {first.latency.jobs} jobs one after the other on a warm connection. Throughput: "
-        f"synthetic provider without latency, {first.throughput.results} results committed and received by "
-        f"{first.throughput.sessions} readers, every number checked; {first.throughput.runs} runs.",
-        f"Command: `{figures.command}`",
-    ]
-    return "\n".join([*lines, "", *(f"{line}\n" for line in about)])
-
-
-def _firsts(figures: Figures) -> list[str]:
-    return [_milliseconds(one.latency.first_result_ms) for one in figures.buses]
-
-
-def _ends(figures: Figures) -> list[str]:
-    return [_milliseconds(one.latency.job_end_ms) for one in figures.buses]
-
-
-def _milliseconds(spread: Spread) -> str:
-    return f"{spread.median:.1f} / {spread.p95:.1f} ms"
-
-
-def _rates(figures: Figures) -> list[str]:
-    rates = [one.throughput for one in figures.buses]
-    return [f"{one.median_rate:,} ({min(one.rates):,} to {max(one.rates):,})" for one in rates]

@@ -18,11 +18,10 @@ import uvloop
 from loadtests.balancer import Backend, Balancer
 from loadtests.browser import sum_up
 from loadtests.crowd import Crowd, Visit
-from loadtests.figures import log
 from loadtests.ledger import Irregularities
 from loadtests.orders import make_menu
 from loadtests.sessions import Owner, Session
-from loadtests.sheet import begin_sheet, table
+from loadtests.sheet import begin_sheet, log, table
 from loadtests.vitals import raise_descriptor_limit
 from tests.gateway_process import GatewayProcess
 from tests.servers import PostgresServer, RedisServer, Server

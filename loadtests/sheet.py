@@ -1,5 +1,6 @@
 """A report on paper: JSON for programs, Markdown for people, both in loadtests/results/."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -47,6 +48,11 @@ def begin_sheet(program: str, arguments: Sequence[str]) -> Sheet:
     """A sheet without results, made before the run because of the load average."""
     command = " ".join([f"python -m loadtests.{program}", *arguments])
     return Sheet(datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), command, describe_machine(), False, None, [])
+
+
+def log(line: str) -> None:
+    """Tell whoever waits for the run."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -20,10 +20,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from loadtests.drift import Drift, Tolerance, find_drift
-from loadtests.figures import log
 from loadtests.passers import Town
 from loadtests.sessions import Owner
-from loadtests.sheet import begin_sheet, table
+from loadtests.sheet import begin_sheet, log, table
 from loadtests.vitals import look_at, raise_descriptor_limit
 from tests.gateway_process import GatewayProcess
 from tests.servers import RedisServer

@@ -17,12 +17,12 @@ from dataclasses import dataclass, replace
 
 import uvloop
 
+from loadtests.bench.machine import on_core, pick_cores
 from loadtests.browser import Browser
-from loadtests.figures import log, on_core, pick_cores
 from loadtests.orders import make_menu
 from loadtests.report import mask_url
 from loadtests.sessions import Owner, Session, SessionLog
-from loadtests.sheet import begin_sheet
+from loadtests.sheet import begin_sheet, log
 from loadtests.vitals import look_at, raise_descriptor_limit
 from loadtests.wave import Guest, Wave, count_page_ranges, judge, to_lines
 from tests.gateway_process import GatewayProcess
@@ -171,15 +171,15 @@ def main() -> None:
     raise_descriptor_limit()
     sheet = begin_sheet("storm", [mask_url(argument) for argument in sys.argv[1:]])
     plan = Plan(options.browsers, options.sessions, options.behind, options.dishes)
-    gateway_core, client_core = pick_cores()
+    cores = pick_cores()
     with ExitStack() as stack:
-        stack.enter_context(on_core(client_core))
+        stack.enter_context(on_core(cores.others))
         redis_url = stack.enter_context(RedisServer()).url if options.redis else None
         gateway = GatewayProcess(options.database_url, redis_url=redis_url, settings={"PROVIDER": "synthetic"})
         stack.callback(gateway.close)
-        with on_core(gateway_core):
+        with on_core(cores.measured):
             gateway.start()
-        waves = uvloop.run(run(gateway, plan, gateway_core))
+        waves = uvloop.run(run(gateway, plan, cores.measured))
     passed = all(wave.passed for wave in waves)
     sheet = replace(sheet, passed=passed, measured=waves, lines=to_lines(waves))
     sheet.write("storm-redis" if options.redis else "storm")

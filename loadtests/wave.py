@@ -4,9 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from loadtests.browser import Browser, sum_up
-from loadtests.figures import spread
 from loadtests.ledger import Irregularities
-from loadtests.report import Spread
+from loadtests.report import Spread, spread
 from loadtests.sessions import SessionLog
 from loadtests.sheet import table
 from loadtests.vitals import Vitals

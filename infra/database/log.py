@@ -76,9 +76,7 @@ class EventLog:
         return LogPage(events, events[-1][0] if events else start, position)
 
 
-_POSITIONS_SQLITE = text(
-    "SELECT id, epoch, head, trimmed FROM session WHERE id IN (SELECT value FROM json_each(:ids))"
-)
+_POSITIONS_SQLITE = text("SELECT id, epoch, head, trimmed FROM session WHERE id IN (SELECT value FROM json_each(:ids))")
 _POSITIONS_POSTGRES = text(
     "SELECT id, epoch, head, trimmed FROM session WHERE id IN (SELECT jsonb_array_elements_text(CAST(:ids AS jsonb)))"
 )

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from loadtests.probe import Probe, ProbeError
+from loadtests.probe import PLAIN_WAY, STAGECAST, Probe, ProbeError, Wire
 
-ACCEPTED = b'{"events_url":"/v1/jobs/j/events?token=t"}'
+ACCEPTED = b'{"session_id":"s","events_url":"/v1/jobs/j/events?token=t"}'
 BODY = b'{"kind":"menu"}'
 
 
@@ -32,7 +32,9 @@ GOOD = [
 
 
 @asynccontextmanager
-async def gateway(stream: bytes, piece: int = 65536) -> AsyncIterator[Callable[[], Awaitable[Probe]]]:
+async def gateway(
+    stream: bytes, piece: int = 65536, wire: Wire = STAGECAST
+) -> AsyncIterator[Callable[[], Awaitable[Probe]]]:
     """A server that accepts any job and answers with `stream`, `piece` bytes at a time."""
 
     serving: list[asyncio.Task[None] | None] = []
@@ -62,7 +64,7 @@ async def gateway(stream: bytes, piece: int = 65536) -> AsyncIterator[Callable[[
     probes: list[Probe] = []
 
     async def connect() -> Probe:
-        probes.append(Probe(server.sockets[0].getsockname()[1]))
+        probes.append(Probe(server.sockets[0].getsockname()[1], wire))
         await probes[-1].connect()
         return probes[-1]
 
@@ -115,5 +117,39 @@ async def test_a_lost_last_event_is_an_error() -> None:
 
 async def test_a_stream_that_closes_without_its_end_is_an_error() -> None:
     async with gateway(chunked(frame(1, "job.accepted"))) as connect:
-        with pytest.raises(ProbeError, match=r"without stream\.end"):
+        with pytest.raises(ProbeError, match="without its end"):
+            await (await connect()).watch(BODY)
+
+
+async def test_arrivals_tell_when_the_events_were_there() -> None:
+    async with gateway(chunked(*GOOD)) as connect:
+        seen = await (await connect()).watch(BODY)
+    times, counts = zip(*seen.arrivals, strict=True)
+    assert counts[-1] == 4
+    assert list(times) == sorted(times)
+    assert seen.session_id == "s"
+
+
+def plain_frame(number: int, name: str) -> bytes:
+    return f"id: {number}\r\nevent: {name}\r\ndata: {{}}\r\n\r\n".encode()
+
+
+async def test_the_plain_ways_numbers_may_have_holes_and_any_order() -> None:
+    frames = [plain_frame(number, "item.updated") for number in (17, 12, 40)]
+    async with gateway(chunked(*frames, plain_frame(41, "job.completed")), 7, PLAIN_WAY) as connect:
+        seen = await (await connect()).watch(BODY)
+    assert (seen.results, seen.status) == (3, "completed")
+    assert seen.stream_end_at == seen.job_end_at > 0
+
+
+async def test_the_plain_ways_numbers_may_not_come_twice() -> None:
+    frames = [plain_frame(number, "item.updated") for number in (17, 12, 17)]
+    async with gateway(chunked(*frames), wire=PLAIN_WAY) as connect:
+        with pytest.raises(ProbeError, match="event 17 received twice"):
+            await (await connect()).watch(BODY)
+
+
+async def test_a_stream_of_the_plain_way_without_the_jobs_end_is_an_error() -> None:
+    async with gateway(chunked(plain_frame(1, "item.updated")), wire=PLAIN_WAY) as connect:
+        with pytest.raises(ProbeError, match="without its end"):
             await (await connect()).watch(BODY)

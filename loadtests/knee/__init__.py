@@ -1,0 +1,1 @@
+"""Guests at growing load until the knee: `python -m loadtests.knee` (loadtests/README.md)."""
