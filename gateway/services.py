@@ -104,7 +104,7 @@ async def running(settings: Settings) -> AsyncIterator[Services]:
         closing.push_async_callback(supervisor.stop)
         runner = Runner(provider, Inputs(JobInputs(database)), committer, leases, settings, metrics)
         dispatcher = LocalDispatcher(runner.run, settings.processing.concurrency)
-        jobs = Jobs(committer, snapshots, dispatcher, provider, settings.processing.max_attempts, metrics)
+        jobs = Jobs(committer, snapshots, dispatcher, runner, provider, settings.processing.max_attempts, metrics)
         hub = Hub(bus, event_log, settings.sse, supervisor, metrics, continuity.renew)
         admission = Admission(settings.sse, metrics)
         streams = StreamContext(hub, admission, event_log, snapshots, settings.sse, metrics)

@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 
 
 def now_ms() -> int:
@@ -9,6 +10,7 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+@lru_cache(64)  # hundreds of changes of a group share one moment
 def rfc3339(milliseconds: int) -> str:
     """`2026-11-21T01:02:03.456Z` for unix milliseconds."""
     moment = datetime.fromtimestamp(milliseconds / 1000, UTC)

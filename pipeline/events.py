@@ -1,14 +1,15 @@
 """The durable events, typed; each is encoded once, in the process that commits it (design: the stream)."""
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import orjson
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class JobEvent:
-    """What every event says: whose job, and when (RFC 3339, milliseconds, UTC)."""
+class JobEvent(msgspec.Struct, frozen=True):
+    """What every event says: whose job, and when (RFC 3339, milliseconds, UTC).
+
+    Structs and their encoder, since there is one for every result: 0.5 µs, a frozen dataclass and orjson take 3.7.
+    """
 
     type: ClassVar[str]
     job_id: str
@@ -16,45 +17,40 @@ class JobEvent:
 
     def encode(self) -> bytes:
         """Compact JSON; it has no raw newline, so that it is one `data:` line."""
-        return orjson.dumps(self)
+        return msgspec.json.encode(self)
 
 
-@dataclass(frozen=True, slots=True)
-class JobAccepted(JobEvent):
+class JobAccepted(JobEvent, frozen=True):
     type: ClassVar[str] = "job.accepted"
     kind: str
     title: str | None
     total: int
 
 
-@dataclass(frozen=True, slots=True)
-class JobStarted(JobEvent):
+class JobStarted(JobEvent, frozen=True):
     type: ClassVar[str] = "job.started"
     run: int
 
 
-@dataclass(frozen=True, slots=True)
-class StageStarted(JobEvent):
+class StageStarted(JobEvent, frozen=True):
     type: ClassVar[str] = "stage.started"
     stage: str
     attempt: int
     total: int
 
 
-@dataclass(frozen=True, slots=True)
-class ItemUpdated(JobEvent):
-    """`value` is an orjson.Fragment: the same bytes go into the row."""
+class ItemUpdated(JobEvent, frozen=True):
+    """`value` is encoded already: the same bytes go into the row."""
 
     type: ClassVar[str] = "item.updated"
     item_id: str
     position: int
     stage: str
-    value: Any
+    value: msgspec.Raw
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class StageRetrying(JobEvent):
+class StageRetrying(JobEvent, frozen=True):
     """`attempt` is the one that failed; the next one starts after `delay_ms`."""
 
     type: ClassVar[str] = "stage.retrying"
@@ -64,8 +60,7 @@ class StageRetrying(JobEvent):
     error: dict[str, str] | None
 
 
-@dataclass(frozen=True, slots=True)
-class StageRecovering(JobEvent):
+class StageRecovering(JobEvent, frozen=True):
     """`attempt` is the new one, which takes over from a run whose lease expired."""
 
     type: ClassVar[str] = "stage.recovering"
@@ -74,16 +69,14 @@ class StageRecovering(JobEvent):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class StageCompleted(JobEvent):
+class StageCompleted(JobEvent, frozen=True):
     type: ClassVar[str] = "stage.completed"
     stage: str
     done: int
     total: int
 
 
-@dataclass(frozen=True, slots=True)
-class StageFailed(JobEvent):
+class StageFailed(JobEvent, frozen=True):
     type: ClassVar[str] = "stage.failed"
     stage: str
     error: dict[str, str]
@@ -91,34 +84,28 @@ class StageFailed(JobEvent):
     total: int
 
 
-@dataclass(frozen=True, slots=True)
-class StageCancelled(JobEvent):
+class StageCancelled(JobEvent, frozen=True):
     type: ClassVar[str] = "stage.cancelled"
     stage: str
 
 
-@dataclass(frozen=True, slots=True)
-class JobEnded(JobEvent):
+class JobEnded(JobEvent, frozen=True):
     stages: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class JobCompleted(JobEnded):
+class JobCompleted(JobEnded, frozen=True):
     type: ClassVar[str] = "job.completed"
 
 
-@dataclass(frozen=True, slots=True)
-class JobCompletedPartial(JobEnded):
+class JobCompletedPartial(JobEnded, frozen=True):
     type: ClassVar[str] = "job.completed_partial"
 
 
-@dataclass(frozen=True, slots=True)
-class JobFailed(JobEnded):
+class JobFailed(JobEnded, frozen=True):
     type: ClassVar[str] = "job.failed"
 
 
-@dataclass(frozen=True, slots=True)
-class JobCancelled(JobEnded):
+class JobCancelled(JobEnded, frozen=True):
     type: ClassVar[str] = "job.cancelled"
 
 

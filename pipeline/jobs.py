@@ -1,14 +1,18 @@
 """The service behind the API: submit, cancel and retry jobs."""
 
+import asyncio
+from contextlib import suppress
+
 import structlog
 
 from infra.database.committer import Committer
 from infra.database.repositories.snapshots import Snapshots
-from infra.dispatch.local import LocalDispatcher
-from infra.errors import DuplicateRow, NotFound
+from infra.dispatch.local import LocalDispatcher, Places
+from infra.errors import DuplicateRow, NotFound, StagecastError
 from infra.providers.base import Provider
 from infra.telemetry.metrics import Metrics
 from pipeline.registry import KINDS
+from pipeline.runner import Runner
 from pipeline.submission import Accepted, IdempotencyKey, NewJob, Submit
 from pipeline.transitions import Cancel, Retry
 
@@ -16,7 +20,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 class Submitted:
-    """A job that is stored: its ids and the id of its last event (`<epoch>.<seq>`) as of the answer."""
+    """A job that is stored: its ids, and the id of the last event (`<epoch>.<seq>`) that its status includes."""
 
     __slots__ = ("head", "job_id", "session_id", "status")
 
@@ -35,6 +39,7 @@ class Jobs:
         committer: Committer,
         snapshots: Snapshots,
         dispatcher: LocalDispatcher,
+        runner: Runner,
         provider: Provider,
         attempts: int,
         metrics: Metrics,
@@ -42,6 +47,7 @@ class Jobs:
         self._committer = committer
         self._snapshots = snapshots
         self._dispatcher = dispatcher
+        self._runner = runner
         self._provider = provider
         self._attempts = attempts
         self._metrics = metrics
@@ -52,22 +58,49 @@ class Jobs:
 
     async def submit(self, job: NewJob, session_id: str | None, key: IdempotencyKey | None) -> Submitted:
         """Store a job and start its stages. Raises NotFound (session), IdempotencyMismatch, DatabaseUnavailable."""
-        change = Submit(job, session_id, key, self._attempts)
-        try:
-            accepted = await self._committer.commit(change)
-        except DuplicateRow:
-            if key is None:
-                raise
-            # Another request with the same key won the race a moment ago: now its job is there to be found.
-            accepted = await self._committer.commit(change)
+        stages = KINDS[job.kind].stages
+        with self._dispatcher.reserve(len(stages)) as places:
+            lease_ms = self._runner.lease_ms if places.count else None
+            change = Submit(job, session_id, key, self._attempts, lease_ms)
+            accepted = await self._store_and_begin(change, places)
         state = accepted.state
         if state is None:
             return await self._existing(accepted)
-        for stage in KINDS[job.kind].stages:
-            self._dispatcher.dispatch(state.id, stage)
+        if not accepted.leases:
+            for stage in stages:
+                self._dispatcher.dispatch(state.id, stage)
         self._metrics.jobs.labels(kind=job.kind).inc()
         log.info("job_accepted", job_id=state.id, session_id=state.session_id, kind=job.kind, rows=len(job.rows))
-        return Submitted(state.id, state.session_id, "queued", f"{accepted.epoch}.{state.last_seq}")
+        return Submitted(state.id, state.session_id, "queued", f"{accepted.epoch}.{state.first_seq}")
+
+    async def _store_and_begin(self, change: Submit, places: Places) -> Accepted:
+        storing = asyncio.ensure_future(self._store(change))
+        try:
+            accepted = await asyncio.shield(storing)
+        except asyncio.CancelledError:
+            # Stored all the same, and claimed for this process: nobody else would run it before the leases expire.
+            with suppress(StagecastError):
+                await self._begin(await storing, places)
+            raise
+        await self._begin(accepted, places)
+        return accepted
+
+    async def _store(self, change: Submit) -> Accepted:
+        try:
+            return await self._committer.commit(change)
+        except DuplicateRow:
+            if change.key is None:
+                raise
+            # Another request with the same key won the race a moment ago: now its job is there to be found.
+            return await self._committer.commit(change)
+
+    async def _begin(self, accepted: Accepted, places: Places) -> None:
+        if accepted.input is None:
+            return
+        self._runner.expect(accepted.job_id, accepted.input, accepted.leases)
+        for lease in accepted.leases:
+            if not places.begin(lease.job_id, lease.stage):
+                await self._runner.hand_back(lease)
 
     async def _existing(self, accepted: Accepted) -> Submitted:
         snapshot = await self._snapshots.job(accepted.job_id)

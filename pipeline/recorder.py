@@ -1,7 +1,8 @@
 """Takes a stage's answers as they come and commits them without making the stage wait for every commit.
 
 One commit per stage is under way at a time; what arrives meanwhile goes with the next one. A stage that answers faster
-than the database writes is held back at a bound.
+than the database writes is held back at a bound, and once, briefly, at its first answer: whoever watches sees that one
+while the others are being found, not after all of them.
 """
 
 import asyncio
@@ -9,16 +10,19 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import orjson
 
 from infra.database.committer import Committer
-from infra.database.engine import Encoded
+from infra.database.writer import Encoded
 from infra.providers.base import Answer
-from pipeline.derived import derived_rows
+from pipeline.derived import NewRows, derived_rows
 from pipeline.stages import Stage
 from pipeline.transitions import Lease, Record, Result
 
 MOST_PENDING_RESULTS = 512
+# A first answer is committed in two milliseconds; a database that takes longer keeps no stage waiting.
+FIRST_ANSWER_SECONDS = 0.05
 
 
 class Recorder:
@@ -47,6 +51,7 @@ class Recorder:
         self._pending: list[Result] = []
         self._commit: asyncio.Task[None] | None = None
         self._committing = False
+        self._is_first = True
 
     async def add(self, answer: Answer) -> None:
         """Take one answer. A second answer for the same item, or one for a foreign item, is ignored."""
@@ -59,6 +64,9 @@ class Recorder:
             await commit  # raises what the commit raised
         if self._commit is None:
             self._commit, self._committing = asyncio.create_task(self._commit_pending()), False
+            if self._is_first and self._rows:  # a single answer goes with the stage's completion
+                await asyncio.wait((self._commit,), timeout=FIRST_ANSWER_SECONDS)
+            self._is_first = False
         elif len(self._pending) >= MOST_PENDING_RESULTS:
             await self.flush()
 
@@ -100,15 +108,17 @@ class Recorder:
             commit.exception()  # looked at, so that asyncio does not report it as forgotten
 
     def _encode(self, row: Mapping[str, Any], answer: Answer) -> Result:
-        value = self._stage.value(answer, self._provider)
-        rows: tuple[tuple[str, dict[str, Any]], ...] = ()
+        rows: NewRows = ()
         if self._stage.kind == "prompt":
-            value, rows = derived_rows(self._stage.name, row, value)
-        encoded = orjson.dumps(value)
-        columns = {column: Encoded(orjson.dumps(part).decode()) for column, part in self._stage.columns(value).items()}
+            value, rows = derived_rows(self._stage.name, row, self._stage.value(answer, self._provider))
+            encoded = msgspec.json.encode(value)
+            columns = {column: msgspec.json.encode(part) for column, part in self._stage.columns(value).items()}
+        else:
+            encoded, columns = self._stage.encode(answer, self._provider)
+        stored = {column: Encoded(part.decode()) for column, part in columns.items()}
         if len(encoded) > self._max_event_bytes:
-            encoded = orjson.dumps(reference_to(value, self._lease.job_id))
-        return Result(row["id"], row["position"], columns, encoded, rows)
+            encoded = orjson.dumps(reference_to(orjson.loads(encoded), self._lease.job_id))
+        return Result(row["id"], row["position"], stored, encoded, rows)
 
 
 def reference_to(value: dict[str, Any], job_id: str) -> dict[str, Any]:

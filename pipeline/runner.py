@@ -3,13 +3,14 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 import structlog
 
 from infra.database.committer import Committer
 from infra.database.leases import Leases
+from infra.database.repositories.inputs import JobInput
 from infra.errors import DatabaseUnavailable, LeaseLost, NotClaimable, Overloaded
 from infra.providers.base import Failure, Provider, ProviderError, ProviderRejected
 from infra.settings import Settings
@@ -20,6 +21,16 @@ from pipeline.transitions import Claim, GiveUp, Lease, Release
 
 LONGEST_RETRY_DELAY_SECONDS = 60.0
 RELEASE_SECONDS = 3.0
+# All running stages together keep the loop for this share of each, and every one for one more answer: half a
+# millisecond when a single job runs, so that its first results are on their way soon, and four under load, where what
+# is answered in one go is committed in one go (64 stages: 20,000 results a second with half a millisecond, 27,000 with
+# two).
+BURST_SECONDS_A_STAGE = 0.00006
+LONGEST_BURST_SECONDS = 0.004
+# Between two bursts the loop is everybody else's for so long while only few stages run: a browser that opens its stream
+# needs some ten turns, and has its first result after 6 ms instead of 9. Under load there is work enough in between.
+PAUSE_SECONDS = 0.001
+FEW_STAGES = 16
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -54,6 +65,32 @@ class Runner:
         self._lease_ms = round(settings.processing.lease_seconds * 1000)
         self._metrics = metrics
         self._held: dict[str, Lease] = {}
+        self._claimed: dict[tuple[str, str], Lease] = {}
+        self._rested_at = 0.0
+        self._rest_over: asyncio.Event | None = None
+
+    @property
+    def lease_ms(self) -> int:
+        """How long a lease lasts when nobody extends it."""
+        return self._lease_ms
+
+    def expect(self, job_id: str, job: JobInput, leases: Sequence[Lease]) -> None:
+        """Take what a new job consists of, so that nobody need read it back, and the leases that were claimed with it.
+
+        The next `run` of each such stage begins with its own lease.
+        """
+        self._inputs.remember(job_id, job)
+        for lease in leases:
+            self._claimed[lease.job_id, lease.stage] = self._held[lease.token] = lease
+
+    async def hand_back(self, lease: Lease) -> None:
+        """Release a lease that was expected and will not be run here."""
+        self._forget(lease)
+        await self._release(lease)
+
+    def _forget(self, lease: Lease) -> None:
+        self._claimed.pop((lease.job_id, lease.stage), None)
+        self._held.pop(lease.token, None)
 
     async def run(self, job_id: str, stage: str) -> float | None:
         """Run one attempt of the stage, if it can be claimed. Returns the seconds until it should run again, if ever.
@@ -61,7 +98,7 @@ class Runner:
         Never raises for what a provider or the database does; a cancellation hands the lease back first.
         """
         try:
-            lease = await self._claim(job_id, stage)
+            lease = self._claimed.pop((job_id, stage), None) or await self._claim(job_id, stage)
         except (NotClaimable, DatabaseUnavailable, Overloaded) as error:
             log.debug("stage_not_claimed", job_id=job_id, stage=stage, reason=type(error).__name__)
             return None
@@ -131,6 +168,8 @@ class Runner:
                 for start in range(0, len(work.call.items), self._settings.batch_size):
                     batch = work.call.items[start : start + self._settings.batch_size]
                     async for answer in self._provider.answer(msgspec.structs.replace(work.call, items=batch)):
+                        if time.perf_counter() - self._rested_at > self._burst_seconds():
+                            await self._rest()
                         if isinstance(answer, Failure):
                             failure = failure or answer.error
                             retryable = retryable or answer.error.retryable
@@ -165,6 +204,26 @@ class Runner:
         if failure is not None:
             raise AttemptFailed(failure, retryable)
 
+    def _burst_seconds(self) -> float:
+        return min(len(self._held) * BURST_SECONDS_A_STAGE, LONGEST_BURST_SECONDS)
+
+    async def _rest(self) -> None:
+        """Let everybody else have a turn, since a provider may answer a whole menu without ever waiting.
+
+        All stages that want to rest do so together: with a burst for each, eight stages kept the loop for eight bursts.
+        """
+        if self._rest_over is None:
+            self._rest_over = asyncio.Event()
+            pause = PAUSE_SECONDS if len(self._held) <= FEW_STAGES else 0
+            asyncio.get_running_loop().call_later(pause, self._end_rest)
+        await self._rest_over.wait()
+
+    def _end_rest(self) -> None:
+        self._rested_at = time.perf_counter()
+        rest_over, self._rest_over = self._rest_over, None
+        if rest_over is not None:
+            rest_over.set()
+
     async def _give_up(self, lease: Lease, failed: AttemptFailed) -> float | None:
         change = GiveUp(lease, _error_body(failed.error), failed.retryable, self._delay_ms(lease.attempt))
         delay_ms = await self._committer.commit(change)
@@ -198,6 +257,7 @@ class Runner:
                 continue
             for token, lease in held.items():
                 if token not in kept and token in self._held:
+                    self._forget(lease)
                     cancel(lease.job_id, lease.stage)
 
 

@@ -5,13 +5,15 @@ from typing import Any
 
 from infra.clock import rfc3339
 from infra.database.draft import Draft, Needs
-from infra.database.state import JobState
+from infra.database.repositories.inputs import JobInput
+from infra.database.state import JobState, StageState
 from infra.database.status import JobStatus, RowStatus, StageStatus
 from infra.errors import IdempotencyMismatch, NotFound
 from infra.ids import new_epoch, new_id
 from infra.providers.base import Kind
 from pipeline.events import JobAccepted
 from pipeline.registry import KINDS
+from pipeline.transitions import Claim, Lease
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +38,31 @@ class IdempotencyKey:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Where an accepted job is. `state` is None when an earlier request with the same key made it."""
+    """Where an accepted job is. `state` is None when an earlier request with the same key made it.
+
+    `input` is what first attempts work on; `leases` are those of all stages, if they were claimed.
+    """
 
     job_id: str
     epoch: str | None = None
     state: JobState | None = None
+    input: JobInput | None = None
+    leases: tuple[Lease, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Submit:
-    """Store a job with its stages and rows, and its first event. Raises NotFound (session), IdempotencyMismatch."""
+    """Store a job with its stages and rows, and its first event. Raises NotFound (session), IdempotencyMismatch.
+
+    With `lease_ms` its stages are claimed in the same transaction, for this process, which has room to run them now:
+    the first result is one transaction sooner. If the process dies the leases expire, as those of any other run.
+    """
 
     job: NewJob
     session_id: str | None
     key: IdempotencyKey | None
     attempts: int
+    lease_ms: int | None = None
 
     @property
     def needs(self) -> Needs:
@@ -73,22 +85,40 @@ class Submit:
             if found is None:
                 raise NotFound
             epoch = found
-        state = self._insert(draft, session_id)
+        state = self._create(draft, session_id)
+        accepted = JobAccepted(state.id, rfc3339(draft.now), self.job.kind, self.job.title, len(self.job.rows))
+        draft.emit(session_id, accepted)
+        leases = self._claim(draft, state)
+        rows = self._insert(draft, state)
         if self.key is not None:
             row = {"scope": self.key.scope, "key": self.key.key, "fingerprint": self.key.fingerprint}
             draft.insert("idempotency", {**row, "job_id": state.id, "created_at": draft.now})
-        accepted = JobAccepted(state.id, rfc3339(draft.now), self.job.kind, self.job.title, len(self.job.rows))
-        draft.emit(session_id, accepted)
-        return Accepted(state.id, epoch, state)
+        taken = JobInput(self.job.kind, self.job.source_language, self.job.target_language, rows)
+        return Accepted(state.id, epoch, state, taken, leases)
 
-    def _insert(self, draft: Draft, session_id: str) -> JobState:
-        job, kind = self.job, KINDS[self.job.kind]
-        state = JobState(new_id(), session_id, job.kind, JobStatus.QUEUED, 1, len(kind.stages))
+    def _create(self, draft: Draft, session_id: str) -> JobState:
+        stages = KINDS[self.job.kind].stages
+        state = JobState(new_id(), session_id, self.job.kind, JobStatus.QUEUED, 1, len(stages))
+        for position, name in enumerate(stages):
+            state.stages[name] = StageState(
+                state.id, name, position, StageStatus.QUEUED, 0, self.attempts, 0, len(self.job.rows)
+            )
+        draft.create_job(state)
+        return state
+
+    def _claim(self, draft: Draft, state: JobState) -> tuple[Lease, ...]:
+        if self.lease_ms is None:
+            return ()
+        leases = (Claim(state.id, stage, self.lease_ms).decide(draft) for stage in state.stages)
+        return tuple(lease for lease in leases if lease is not None)
+
+    def _insert(self, draft: Draft, state: JobState) -> tuple[dict[str, Any], ...]:
+        job, now = self.job, draft.now
         draft.insert(
             "job",
             {
                 "id": state.id,
-                "session_id": session_id,
+                "session_id": state.session_id,
                 "kind": job.kind,
                 "status": state.status,
                 "run": state.run,
@@ -98,29 +128,33 @@ class Submit:
                 "target_language": job.target_language,
                 "first_seq": 0,
                 "last_seq": 0,
-                "created_at": draft.now,
-                "started_at": None,
+                "created_at": now,
+                "started_at": state.started_at,
                 "finished_at": None,
             },
         )
-        for position, name in enumerate(kind.stages):
-            draft.insert("stage", self._stage_row(state.id, name, position, draft.now))
-        for position, row in enumerate(job.rows):
-            fixed = {"id": new_id(), "session_id": session_id, "job_id": state.id, "position": position}
-            times = {"created_at": draft.now, "updated_at": draft.now}
-            draft.insert(kind.table, {**row, **fixed, **times, "processing_status": RowStatus.PENDING})
-        draft.create_job(state)
-        return state
+        for stage in state.stages.values():
+            draft.insert("stage", _stage_row(stage, now))
+        status = RowStatus.PENDING if state.status is JobStatus.QUEUED else RowStatus.PROCESSING
+        owner = {"session_id": state.session_id, "job_id": state.id}
+        fixed = {**owner, "created_at": now, "updated_at": now, "processing_status": status}
+        rows = tuple({**row, "id": new_id(), "position": position, **fixed} for position, row in enumerate(job.rows))
+        for row in rows:
+            draft.insert(KINDS[job.kind].table, row)
+        return rows
 
-    def _stage_row(self, job_id: str, name: str, position: int, now: int) -> dict[str, Any]:
-        return {
-            "job_id": job_id,
-            "name": name,
-            "position": position,
-            "status": StageStatus.QUEUED,
-            "attempt": 0,
-            "attempt_limit": self.attempts,
-            "done": 0,
-            "total": len(self.job.rows),
-            "updated_at": now,
-        }
+
+def _stage_row(stage: StageState, now: int) -> dict[str, Any]:
+    return {
+        "job_id": stage.job_id,
+        "name": stage.name,
+        "position": stage.position,
+        "status": stage.status,
+        "attempt": stage.attempt,
+        "attempt_limit": stage.attempt_limit,
+        "done": stage.done,
+        "total": stage.total,
+        "lease_token": stage.lease_token,
+        "lease_until": stage.lease_until,
+        "updated_at": now,
+    }

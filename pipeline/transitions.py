@@ -8,14 +8,14 @@ jobs under READ COMMITTED.
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
+import msgspec
 
 from infra.clock import rfc3339
 from infra.database.draft import Draft, Needs
-from infra.database.engine import Encoded
 from infra.database.leases import FARTHEST_MS
 from infra.database.state import JobState, StageState
 from infra.database.status import JOB_TERMINAL, STAGE_ACTIVE, JobStatus, StageStatus
+from infra.database.writer import Encoded
 from infra.errors import JobFinished, LeaseLost, NotClaimable, NotFound, StageNotFailed
 from infra.ids import new_token
 from pipeline import events
@@ -33,8 +33,7 @@ class Lease:
     token: str
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """One item's value, encoded for the row's columns and for the event."""
 
     item_id: str
@@ -146,7 +145,7 @@ class Record(_OfLease):
             draft.update(table, job.session_id, result.item_id, {**result.columns, "updated_at": draft.now})
             for name, row in result.rows:
                 draft.insert(name, row)
-            value = orjson.Fragment(result.value)
+            value = msgspec.Raw(result.value)
             draft.emit(
                 job.session_id,
                 events.ItemUpdated(job.id, at, result.item_id, result.position, stage.name, value, stage.attempt),

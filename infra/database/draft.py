@@ -53,10 +53,11 @@ class Draft:
     `now` is the database's clock, unix milliseconds: leases are compared by one clock however many machines there are.
     """
 
-    __slots__ = ("_loaded", "events", "inserts", "now", "row_steps", "touched", "updates")
+    __slots__ = ("_created", "_loaded", "events", "inserts", "now", "row_steps", "touched", "updates")
 
     def __init__(self, loaded: Loaded) -> None:
         self._loaded = loaded
+        self._created: str | None = None
         self.now = loaded.now
         self.events: list[Recorded] = []
         self.inserts: list[tuple[str, dict[str, Any]]] = []
@@ -90,7 +91,8 @@ class Draft:
 
     def begin_rows(self, table: str, job_id: str) -> None:
         """Set all rows of the job to processing: a run began."""
-        self.row_steps.append(RowStep(table, job_id, ()))
+        if job_id != self._created:
+            self.row_steps.append(RowStep(table, job_id, ()))
 
     def settle_rows(self, table: str, job_id: str, columns: tuple[str, ...]) -> None:
         """Set each row of the job to completed, partial or failed by how many of `columns` are filled: a run ended."""
@@ -98,7 +100,8 @@ class Draft:
 
     def touch(self, *states: JobState | StageState) -> None:
         """Have the changed states written back."""
-        self.touched.extend(states)
+        if self._created is None:
+            self.touched.extend(states)
 
     def create_session(self, session_id: str, epoch: str) -> None:
         """Add a session with an empty log."""
@@ -106,9 +109,12 @@ class Draft:
         self._loaded.epochs[session_id] = epoch
 
     def create_job(self, state: JobState) -> None:
-        """Make a new job known to later changes of the same group."""
+        """Make a new job known to later changes of the same group, and to what this change does with it.
+
+        Whoever creates it inserts it, its stages and its rows at the end, as they are then: they need no update.
+        """
         self._loaded.jobs[state.id] = state
-        self.touch(state)
+        self._created = state.id
 
 
 class RowUpdate(msgspec.Struct, frozen=True):

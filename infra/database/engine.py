@@ -7,10 +7,10 @@ pool; snapshot reads ask for REPEATABLE READ, all else is READ COMMITTED.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from sqlalchemy import BigInteger, ColumnElement, event, literal, literal_column, make_url, text
@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from infra.clock import now_ms
 from infra.database.postgres_writer import PostgresWriter
+from infra.database.sqlite_reader import SqliteReader, Statement
 from infra.database.sqlite_writer import SqliteWriting
 from infra.database.writer import Encoded, Writer
 from infra.errors import DatabaseUnavailable
@@ -46,10 +47,28 @@ def _to_json(value: Any) -> str:
     return value if type(value) is Encoded else orjson.dumps(value).decode()
 
 
+class Reading(Protocol):
+    """What `Database.glance` offers."""
+
+    async def rows(self, statement: Statement, parameters: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+        """The rows of a statement that is made once, for parameters by name."""
+        ...
+
+
+class _Connected:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def rows(self, statement: Statement, parameters: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+        found: Any = await self._connection.execute(statement, parameters)
+        rows: Sequence[Sequence[Any]] = found.all()
+        return rows
+
+
 class Database:
     """Opens the connections of one process.
 
-    `read` and `snapshot` are for readers, `writing` for the committer, `write` for all others that write.
+    `read`, `snapshot` and `glance` are for readers, `writing` for the committer, `write` for all others that write.
     """
 
     def __init__(self, settings: DatabaseSettings) -> None:
@@ -72,9 +91,13 @@ class Database:
             self._commits: SqliteWriting | None = SqliteWriting(
                 str(self.url.database), _prepare_sqlite_connection, lambda: BUSY_TIMEOUT_MS
             )
+            self._glances: SqliteReader | None = SqliteReader(
+                str(self.url.database), _prepare_sqlite_connection, lambda: BUSY_TIMEOUT_MS
+            )
             self._turn = asyncio.Lock()
         else:
             self._commits = None
+            self._glances = None
             self._writer = self._reader = create_async_engine(
                 self.url,
                 pool_size=settings.pool_size,
@@ -100,6 +123,17 @@ class Database:
         with unavailable_as_error():
             async with self._snapshots.connect() as connection:
                 yield connection
+
+    @asynccontextmanager
+    async def glance(self) -> AsyncIterator["Reading"]:
+        """Statements that find little and see the same moment, with little ado. Raises DatabaseUnavailable."""
+        with unavailable_as_error():
+            if self._glances is not None:
+                async with self._glances.moment() as reading:
+                    yield reading
+            else:
+                async with self._snapshots.connect() as connection:
+                    yield _Connected(connection)
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
@@ -148,6 +182,8 @@ class Database:
         if self._commits is not None:
             async with self._taking_turns():
                 await self._commits.close()
+        if self._glances is not None:
+            self._glances.close()
         await self._writer.dispose()
         await self._reader.dispose()
 

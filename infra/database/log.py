@@ -12,6 +12,8 @@ from infra.database.engine import Database
 from infra.database.models import EVENT, SESSION
 
 MOST_PAGE_BYTES = 1_048_576
+# More would keep the event loop for a millisecond.
+MOST_AT_A_GLANCE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,33 +52,39 @@ class EventLog:
         """Where the logs of these sessions stand, in one query."""
         # The ids as one value: a statement with a thousand parameters costs twice as much (47 ms for 10,000 sessions).
         statement = _POSITIONS_SQLITE if self._database.is_sqlite else _POSITIONS_POSTGRES
-        async with self._database.read() as connection:
-            rows = await connection.execute(statement, {"ids": orjson.dumps(session_ids).decode()})
-            return {name: LogPosition(epoch, head, trimmed) for name, epoch, head, trimmed in rows}
+        keys = {"ids": orjson.dumps(session_ids).decode()}
+        if len(session_ids) <= MOST_AT_A_GLANCE:
+            async with self._database.glance() as reading:
+                rows = await reading.rows(statement, keys)
+        else:
+            async with self._database.read() as connection:
+                rows = (await connection.execute(statement, keys)).all()
+        return {name: LogPosition(epoch, head, trimmed) for name, epoch, head, trimmed in rows}
 
     async def page(self, session_id: str, after: int, limit: int) -> LogPage | None:
         """Events with numbers above `after`, or from the first that is kept: at most `limit`, and about a megabyte.
 
         None when there is no such session. Position and events are of the same moment.
         """
-        async with self._database.snapshot() as connection:
-            found = await connection.execute(_POSITION, {"session": session_id})
-            row = found.one_or_none()
-            if row is None:
+        async with self._database.glance() as reading:
+            found = await reading.rows(_POSITION, {"session": session_id})
+            if not found:
                 return None
-            position = LogPosition(row.epoch, row.head, row.trimmed)
+            position = LogPosition(*found[0])
             start = max(after, position.trimmed)
             upto = min(start + limit, position.head)
             if upto <= start:
                 return LogPage((), max(after, position.trimmed), position)
             wanted = {"session": session_id, "start": start, "upto": upto, "most": MOST_PAGE_BYTES}
-            events = tuple(
-                (seq, Entry(job, kind, bytes(data))) for seq, job, kind, data in await connection.execute(_PAGE, wanted)
-            )
+            page = await reading.rows(_PAGE, wanted)
+        events = tuple((seq, Entry(job, kind, bytes(data))) for seq, job, kind, data in page)
         return LogPage(events, events[-1][0] if events else start, position)
 
 
-_POSITIONS_SQLITE = text("SELECT id, epoch, head, trimmed FROM session WHERE id IN (SELECT value FROM json_each(:ids))")
+# CROSS JOIN: the ids first, and then the index, whatever statistics say. An IN went through small tables.
+_POSITIONS_SQLITE = text(
+    "SELECT session.id, epoch, head, trimmed FROM json_each(:ids) CROSS JOIN session ON session.id = value"
+)
 _POSITIONS_POSTGRES = text(
     "SELECT id, epoch, head, trimmed FROM session WHERE id IN (SELECT jsonb_array_elements_text(CAST(:ids AS jsonb)))"
 )

@@ -9,28 +9,23 @@ has a turn.
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from functools import cache
-from typing import Any
 
 import orjson
 import structlog
 from sqlalchemy import Table
-from sqlalchemy import exc as errors
 
 from infra.clock import now_ms
+from infra.database.sqlite_connection import as_sqlalchemy, open_connection, patiently
 from infra.database.writer import Begun, Values, for_driver
 
 # The loop is busy with one slice for about two milliseconds.
 SLICE_ROWS = 200
 # A write-ahead log of some megabytes: the same four that SQLite takes by itself, but not inside of a commit.
 CHECKPOINT_ROWS = 4000
-FIRST_PAUSE_SECONDS = 0.001
-LONGEST_PAUSE_SECONDS = 0.02
-# One text for each set of columns that stages fill at once.
-STATEMENTS = 512
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -48,7 +43,7 @@ class SqliteWriter:
         self, table: Table, columns: Sequence[str], by: Sequence[str], keys: Sequence[Values], lock: bool = False
     ) -> Sequence[Values]:
         statement = _find(table, tuple(columns), tuple(by))
-        with _as_sqlalchemy(statement):
+        with as_sqlalchemy(statement):
             found: list[Values] = self._connection.execute(statement, (orjson.dumps(keys).decode(),)).fetchall()
         return found
 
@@ -62,16 +57,14 @@ class SqliteWriter:
         return await self._run(statement, for_driver(table, [*keys, *columns], rows))
 
     async def set_where(self, table: Table, assignments: str, by: str, keys: Sequence[str]) -> None:
-        statement = f"UPDATE {table.name} SET {assignments} WHERE {by} IN (SELECT value FROM json_each(?1))"
-        with _as_sqlalchemy(statement):
-            self._connection.execute(statement, (orjson.dumps(keys).decode(),))
+        await self._run(f"UPDATE {table.name} SET {assignments} WHERE {by} = ?", [(key,) for key in keys])
 
     async def _run(self, statement: str, rows: Sequence[Values]) -> int:
         count = 0
         for start in range(0, len(rows), SLICE_ROWS):
             if start:
                 await asyncio.sleep(0)
-            with _as_sqlalchemy(statement):
+            with as_sqlalchemy(statement):
                 count += self._connection.executemany(statement, rows[start : start + SLICE_ROWS]).rowcount
         return count
 
@@ -118,37 +111,15 @@ class SqliteWriting:
         return self._connection
 
     def _open(self) -> sqlite3.Connection:
-        with _as_sqlalchemy("open"):
-            connection = sqlite3.connect(
-                self._file,
-                isolation_level=None,
-                check_same_thread=False,
-                cached_statements=STATEMENTS,
-                timeout=self._patience_ms() / 1000,
-            )
-            try:
-                self._prepare(connection)
-                # From here on nothing may wait inside of SQLite.
-                connection.execute("PRAGMA busy_timeout=0")
-                connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_ROWS * 4}")
-            except BaseException:
-                connection.close()
-                raise
+        connection = open_connection(self._file, self._prepare, self._patience_ms())
+        connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_ROWS * 4}")
         return connection
 
     async def _begin(self, connection: sqlite3.Connection) -> None:
-        clock = asyncio.get_running_loop().time
-        until, pause = clock() + self._patience_ms() / 1000, FIRST_PAUSE_SECONDS
-        while True:
-            try:
-                with _as_sqlalchemy("BEGIN IMMEDIATE"):
-                    connection.execute("BEGIN IMMEDIATE")
-                return
-            except errors.OperationalError as error:
-                if not _is_busy(error) or clock() >= until:
-                    raise
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+        def begin() -> None:
+            connection.execute("BEGIN IMMEDIATE")
+
+        await patiently(begin, "BEGIN IMMEDIATE", self._patience_ms())
 
     async def _commit(self, connection: sqlite3.Connection) -> None:
         committing = asyncio.get_running_loop().run_in_executor(self._thread, _commit, connection)
@@ -182,7 +153,7 @@ class SqliteWriting:
 
 
 def _commit(connection: sqlite3.Connection) -> None:
-    with _as_sqlalchemy("COMMIT"):
+    with as_sqlalchemy("COMMIT"):
         connection.execute("COMMIT")
 
 
@@ -195,12 +166,11 @@ def _checkpoint(connection: sqlite3.Connection) -> None:
 
 @cache
 def _find(table: Table, columns: tuple[str, ...], by: tuple[str, ...]) -> str:
-    order = ", ".join(column.name for column in table.primary_key)
-    keys = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(by)))
-    return (
-        f"SELECT {', '.join(columns)} FROM {table.name} "
-        f"WHERE ({', '.join(by)}) IN (SELECT {keys} FROM json_each(?1)) ORDER BY {order}"
-    )
+    order = ", ".join(f"{table.name}.{column.name}" for column in table.primary_key)
+    found = ", ".join(f"{table.name}.{name}" for name in columns)
+    keys = " AND ".join(f"{table.name}.{name} = json_extract(value, '$[{place}]')" for place, name in enumerate(by))
+    # CROSS JOIN: the keys first, and then the index, whatever statistics say. An IN went through small tables.
+    return f"SELECT {found} FROM json_each(?1) CROSS JOIN {table.name} ON {keys} ORDER BY {order}"
 
 
 @cache
@@ -217,26 +187,3 @@ def _update(table: Table, keys: tuple[str, ...], columns: tuple[str, ...], keep:
     )
     where = (f"{name} = ?{number}" for number, name in enumerate(keys, 1))
     return f"UPDATE {table.name} SET {', '.join(assignments)} WHERE {' AND '.join(where)}"
-
-
-_CLASSES: tuple[tuple[type[sqlite3.Error], type[errors.DBAPIError]], ...] = (
-    (sqlite3.IntegrityError, errors.IntegrityError),
-    (sqlite3.OperationalError, errors.OperationalError),
-    (sqlite3.DataError, errors.DataError),
-    (sqlite3.ProgrammingError, errors.ProgrammingError),
-    (sqlite3.Error, errors.DatabaseError),
-)
-
-
-@contextmanager
-def _as_sqlalchemy(statement: str) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        made = next(made for kind, made in _CLASSES if isinstance(error, kind))
-        raise made(statement, None, error, hide_parameters=True) from error
-
-
-def _is_busy(error: errors.OperationalError) -> bool:
-    code: Any = getattr(error.orig, "sqlite_errorcode", 0)
-    return code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

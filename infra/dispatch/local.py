@@ -8,6 +8,8 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from functools import partial
+from types import TracebackType
+from typing import Self
 
 import structlog
 
@@ -28,6 +30,7 @@ class LocalDispatcher:
         self._queued: OrderedDict[StageKey, None] = OrderedDict()
         self._running: dict[StageKey, asyncio.Task[None]] = {}
         self._later: dict[StageKey, asyncio.TimerHandle] = {}
+        self._reserved = 0
         self._stopping = False
 
     def dispatch(self, job_id: str, stage: str) -> None:
@@ -41,6 +44,11 @@ class LocalDispatcher:
         self._queued[key] = None
         self._fill()
 
+    def reserve(self, count: int) -> "Places":
+        """Places for stages that are not stored yet: that many if they could run at once, else none."""
+        free = self._concurrency - len(self._running) - self._reserved
+        return Places(self, 0 if self._stopping or self._queued or free < count else count)
+
     def dispatch_later(self, job_id: str, stage: str, seconds: float) -> None:
         """Run the stage after a delay."""
         key = (job_id, stage)
@@ -53,11 +61,14 @@ class LocalDispatcher:
         self.dispatch(*key)
 
     def _fill(self) -> None:
-        while self._queued and len(self._running) < self._concurrency and not self._stopping:
+        while self._queued and len(self._running) + self._reserved < self._concurrency and not self._stopping:
             key, _ = self._queued.popitem(last=False)
-            task = asyncio.create_task(self._run_one(key), name=f"stage {key[0]} {key[1]}")
-            self._running[key] = task
-            task.add_done_callback(partial(self._ended, key))
+            self._begin(key)
+
+    def _begin(self, key: StageKey) -> None:
+        task = asyncio.create_task(self._run_one(key), name=f"stage {key[0]} {key[1]}")
+        self._running[key] = task
+        task.add_done_callback(partial(self._ended, key))
 
     async def _run_one(self, key: StageKey) -> None:
         again: float | None = None
@@ -95,3 +106,29 @@ class LocalDispatcher:
             task.cancel()
         if running:
             await asyncio.wait(running, timeout=STOP_SECONDS)
+
+
+class Places:
+    """Places of a dispatcher that nobody else gets; those that were not used are free again at the end of the block."""
+
+    def __init__(self, dispatcher: LocalDispatcher, count: int) -> None:
+        self._dispatcher = dispatcher
+        self.count = count
+        dispatcher._reserved += count
+
+    def begin(self, job_id: str, stage: str) -> bool:
+        """Run the stage now, in one of the places; returns whether it does: not when the process has begun to stop."""
+        if self.count == 0 or self._dispatcher._stopping:
+            return False
+        self.count -= 1
+        self._dispatcher._reserved -= 1
+        self._dispatcher._begin((job_id, stage))
+        return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._dispatcher._reserved -= self.count
+        self.count = 0
+        self._dispatcher._fill()

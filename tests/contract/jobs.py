@@ -6,9 +6,9 @@ import orjson
 from sqlalchemy import select
 
 from infra.database.committer import Committer
-from infra.database.engine import Encoded
 from infra.database.models import MenuItem, Prompt
 from infra.database.state import JobState
+from infra.database.writer import Encoded
 from pipeline.registry import KINDS
 from pipeline.submission import NewJob, Submit
 from pipeline.transitions import Claim, Lease, Record, Result

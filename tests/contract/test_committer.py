@@ -9,15 +9,17 @@ from dataclasses import dataclass, field
 import asyncpg
 import psutil
 import pytest
-from sqlalchemy import event, func, select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import IntegrityError
 
 from infra.bus.base import Message
-from infra.database import committer
+from infra.clock import now_ms
+from infra.database import committer, engine
 from infra.database.draft import Draft, Needs
 from infra.database.log import EventLog
 from infra.database.migrate import migrate
 from infra.database.models import Event, Job, MenuItem, Session, Stage
+from infra.database.postgres_writer import PostgresWriter
 from infra.database.transaction import apply
 from infra.errors import DatabaseUnavailable, JobFinished, LeaseLost, NotClaimable, OutcomeUnknown
 from infra.ids import new_id
@@ -298,13 +300,12 @@ async def test_a_write_waits_for_another_process_to_release_its_lock(store: Stor
 
 
 @pytest.mark.parametrize("database_settings", ["sqlite"], indirect=True)
-async def test_a_lock_that_outlasts_the_busy_timeout_is_tried_again(store: Store) -> None:
+async def test_a_lock_that_outlasts_the_busy_timeout_is_tried_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job = await submit(store.committer)
 
-    @event.listens_for(store.database._writer.sync_engine, "checkout")
-    def _impatient(connection: sqlite3.Connection, *_: object) -> None:
-        connection.execute("PRAGMA busy_timeout=20")
-
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT_MS", 20)
     other = locks(store)
     asyncio.get_running_loop().call_later(0.06, other.execute, "COMMIT")
     await submit(store.committer, session_id=job.session_id)
@@ -449,7 +450,7 @@ async def _lose_in_a_crash(store: Store, server: PostgresServer, change: Cancel)
     """Apply a change in a transaction that the server does not survive: its number, and what it would announce."""
     async with store.database._writer.connect() as connection:
         number = str(await connection.scalar(text("SELECT pg_current_xact_id()::text")))
-        _, messages = await apply(connection, store.database.now(), [change])
+        _, messages = await apply(PostgresWriter(connection), now_ms(), [change])
         await asyncio.to_thread(server.kill)
         await asyncio.to_thread(wait_until, lambda: _starts(server), 30, "the server starts again")
         await connection.invalidate()

@@ -11,9 +11,11 @@ import pytest
 from sqlalchemy import make_url, select, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from infra.clock import now_ms
 from infra.database.continuity import Continuity, change_all_epochs
 from infra.database.engine import BUSY_TIMEOUT_MS, Database
 from infra.database.models import Session
+from infra.database.postgres_writer import PostgresWriter
 from infra.database.sidecar import Sidecar
 from infra.database.transaction import apply
 from infra.errors import DatabaseUnavailable
@@ -339,7 +341,7 @@ async def test_a_restore_that_has_not_got_to_the_sessions_keeps_nobody_waiting(s
     await run_sql(store, "TRUNCATE session CASCADE")
     async with store.database.write() as connection:
         new = Submit(NewJob("menu", None, None, "en", (DISH,)), None, None, 3)
-        await apply(connection, store.database.now(), [new])  # written, not yet committed
+        await apply(PostgresWriter(connection), now_ms(), [new])  # written, not yet committed
         await asyncio.wait_for(watching._check(), 10)
     assert await watching._looks_different()
 

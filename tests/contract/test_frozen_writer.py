@@ -8,9 +8,9 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
 from infra.database import engine
-from infra.database.committer import _transaction_id
 from infra.database.engine import is_transient
 from infra.database.models import Job
+from infra.database.postgres_writer import PostgresWriter
 from infra.settings import DatabaseSettings
 from pipeline.transitions import Cancel
 from tests.contract.jobs import submit
@@ -58,12 +58,12 @@ async def test_a_server_that_can_is_told_to_end_transactions_that_take_too_long(
 ) -> None:
     """Which is the only thing that helps against a client that froze in the middle of a statement."""
     async with store.database.write() as connection:
-        await _transaction_id(connection)  # the server's real version
+        await PostgresWriter(connection).begin()  # the server's real version
         if (connection.dialect.server_version_info or ()) >= (17,):
             assert await connection.scalar(text("SELECT current_setting('transaction_timeout')")) == "1min"
             return
     async with store.database.write() as connection:
         monkeypatch.setattr(connection.dialect, "server_version_info", (17, 0))
         with pytest.raises(DBAPIError, match="unrecognized configuration parameter"):
-            await _transaction_id(connection)
+            await PostgresWriter(connection).begin()
         await connection.rollback()

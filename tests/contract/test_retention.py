@@ -11,6 +11,7 @@ from infra.clock import now_ms
 from infra.database.engine import SQLITE_READERS
 from infra.database.log import EventLog, LogPosition
 from infra.database.models import Event, MenuItem
+from infra.database.postgres_writer import PostgresWriter
 from infra.database.repositories.snapshots import Snapshots
 from infra.database.retention import EVENTS_AT_ONCE, MOST_PAUSE_SECONDS, Looks, Retention, _keep
 from infra.database.transaction import apply
@@ -73,7 +74,7 @@ async def test_a_job_that_is_submitted_at_that_moment_keeps_its_events(
     await store.committer.commit(Cancel(job.id))
     new = Submit(NewJob("menu", None, None, "en", (DISH,)), job.session_id, None, 3)
     async with store.database.write() as connection:
-        await apply(connection, store.database.now(), [new])  # written, not yet committed
+        await apply(PostgresWriter(connection), now_ms(), [new])  # written, not yet committed
         trimming = asyncio.create_task(retention(store, 0).trim_old())
         await asyncio.sleep(0.3)
         assert not trimming.done(), "it waits for the session"
@@ -154,7 +155,7 @@ async def test_a_cut_waits_for_no_commit_but_for_the_update_of_one_row(store: St
     await store.committer.commit(Record(lease, results("translation", ids[:15]), LEASE_MS))
     async with store.database.write() as connection:
         more = Record(lease, results("translation", ids[15:], first=15), LEASE_MS)
-        await apply(connection, store.database.now(), [more])  # written, not yet committed: the session is locked
+        await apply(PostgresWriter(connection), now_ms(), [more])  # written, not yet committed: the session is locked
         cutting = asyncio.create_task(retention(store, most_events=10).trim_long())
         await asyncio.sleep(0.3)
         assert not cutting.done(), "it waits for the session"

@@ -104,11 +104,17 @@ async def test_the_hot_queries_use_an_index(store: Store) -> None:
     asked: list[tuple[str, Any]] = []
 
     @event.listens_for(store.database._reader.sync_engine, "before_cursor_execute")
-    @event.listens_for(store.database._writer.sync_engine, "before_cursor_execute")
     def _note(_c: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:
         asked.append((statement, parameters[0] if many else parameters))
 
+    def _trace(statement: str) -> None:
+        asked.append((statement, ()))
+
     log, snapshots = EventLog(store.database), Snapshots(store.database)
+    await log.positions([session_id])
+    assert store.database._glances is not None
+    assert store.database._glances._connection is not None
+    store.database._glances._connection.set_trace_callback(_trace)
     await log.positions([session_id])
     await log.page(session_id, 2, 100)
     await Leases(store.database).claimable(2000, 100)
@@ -119,6 +125,9 @@ async def test_the_hot_queries_use_an_index(store: Store) -> None:
     inputs = JobInputs(store.database)
     await inputs.of_job(job_id)
     await inputs.stored_prompts(session_id, job_id)
+    assert store.database._commits is not None
+    assert store.database._commits._connection is not None
+    store.database._commits._connection.set_trace_callback(_trace)
     await claim(store.committer, job_id)
     explained = 0
     with sqlite3.connect(file) as planner:

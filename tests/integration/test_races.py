@@ -211,7 +211,8 @@ def test_retries_of_all_failed_stages_at_once_are_one_run_or_more_and_each_ends(
 
 @pytest.mark.timeout(120)
 def test_a_retry_while_a_sibling_ends_the_run_is_in_this_run_or_begins_the_next(start: Start) -> None:
-    place = start(SYNTHETIC__FAILURE_RATE="0.5", SYNTHETIC__LATENCY_MS="3")
+    # Half of the stages at a time: what fails among the first is retried while the others run, or after the end.
+    place = start(SYNTHETIC__FAILURE_RATE="0.5", SYNTHETIC__LATENCY_MS="3", PROCESSING__CONCURRENCY="4")
     chance = random.Random(11)
     runs: set[int] = set()
     for tries in range(60):
@@ -219,7 +220,7 @@ def test_a_retry_while_a_sibling_ends_the_run_is_in_this_run_or_begins_the_next(
         with job.stream() as stream:
             seen = stream.read_until(lambda frame: frame.event == "stage.failed" or frame.event in ENDINGS)
             if seen[-1].event == "stage.failed":
-                time.sleep(chance.random() * 0.01)
+                time.sleep(chance.random() * 0.06)
                 assert place.elsewhere(job).retry(seen[-1].data["stage"]).status_code == 202
                 events = place.check_job(job)
                 assert names(events).count("stage.retrying") == 1

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +118,7 @@ def test_every_event_has_a_section_and_every_section_is_an_event() -> None:
 def test_example_has_exactly_the_fields_of_the_event(name: str) -> None:
     (example,) = blocks("event", EXAMPLES[name])
     data = orjson.loads(example)
-    assert list(data) == [field.name for field in fields(EVENTS[name])]
+    assert list(data) == [field.name for field in msgspec.structs.fields(EVENTS[name])]
     assert orjson.loads(EVENTS[name](**data).encode()) == data
 
 
@@ -151,7 +150,7 @@ def test_the_page_of_the_log_has_exactly_these_fields() -> None:
     page = msgspec.json.decode(only("log-page"), type=LogPageBody, strict=True)
     assert list(orjson.loads(only("log-page"))) == list(LogPageBody.__struct_fields__)
     data = orjson.loads(bytes(page.events[0].data))
-    assert list(data) == [field.name for field in fields(EVENTS[page.events[0].type])]
+    assert list(data) == [field.name for field in msgspec.structs.fields(EVENTS[page.events[0].type])]
 
 
 @pytest.mark.parametrize("kind", ["menu", "prompt"])

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, Table, func, select
+from sqlalchemy import Row, Table, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from infra.clock import rfc3339
@@ -55,31 +55,13 @@ class Snapshots:
         return await self._places.get(job_id)
 
     async def _read_places(self, job_ids: Sequence[str]) -> dict[str, JobPlace]:
-        statement = (
-            select(
-                JOB.c.id,
-                JOB.c.session_id,
-                JOB.c.first_seq,
-                JOB.c.last_seq,
-                JOB.c.status,
-                SESSION.c.epoch,
-                SESSION.c.head,
-                SESSION.c.trimmed,
-            )
-            .join(SESSION, SESSION.c.id == JOB.c.session_id)
-            .where(JOB.c.id.in_(job_ids))
-        )
-        async with self._database.read() as connection:
-            rows = (await connection.execute(statement)).all()
+        async with self._database.glance() as reading:
+            rows = await reading.rows(_PLACES, {"jobs": list(job_ids)})
         return {
-            row.id: JobPlace(
-                row.session_id,
-                row.first_seq,
-                row.last_seq,
-                row.status if row.status in JOB_TERMINAL else None,
-                LogPosition(row.epoch, row.head, row.trimmed),
+            job_id: JobPlace(
+                session_id, first_seq, last_seq, status if status in JOB_TERMINAL else None, LogPosition(*log)
             )
-            for row in rows
+            for job_id, session_id, first_seq, last_seq, status, *log in rows
         }
 
     async def job(self, job_id: str) -> Snapshot | None:
@@ -133,6 +115,22 @@ class Snapshots:
             "jobs": lines,
             "truncated": (count or 0) > len(lines),
         }
+
+
+_PLACES = (
+    select(
+        JOB.c.id,
+        JOB.c.session_id,
+        JOB.c.first_seq,
+        JOB.c.last_seq,
+        JOB.c.status,
+        SESSION.c.epoch,
+        SESSION.c.head,
+        SESSION.c.trimmed,
+    )
+    .join(SESSION, SESSION.c.id == JOB.c.session_id)
+    .where(JOB.c.id.in_(bindparam("jobs", expanding=True)))
+)
 
 
 def jobs_with_session() -> Any:

@@ -117,3 +117,34 @@ async def test_stopping_waits_for_what_runs_and_begins_nothing_more() -> None:
     dispatcher.dispatch_later("job", "after", 0)
     await asyncio.sleep(0.05)
     assert len(work.started) == 2
+
+
+async def test_reserved_places_are_nobody_elses_until_they_are_given_back() -> None:
+    work = Work()
+    dispatcher = LocalDispatcher(work.run, 3)
+    with dispatcher.reserve(2) as places:
+        assert places.count == 2
+        assert dispatcher.reserve(2).count == 0, "one is left"
+        for number in range(3):
+            dispatcher.dispatch("job", f"stage {number}")
+        assert dispatcher.reserve(1).count == 0, "others wait already"
+        assert places.begin("job", "reserved")
+        await wait_for(lambda: len(work.started) == 2)
+        await asyncio.sleep(0.01)
+        assert work.started == [("job", "stage 0"), ("job", "reserved")]
+    await wait_for(lambda: len(work.started) == 3)
+    await asyncio.sleep(0.01)
+    assert len(work.started) == 3
+    work.go.set()
+    await wait_for(lambda: len(work.ended) == 4)
+
+
+async def test_places_of_a_dispatcher_that_stops_are_worth_nothing() -> None:
+    work = Work()
+    dispatcher = LocalDispatcher(work.run, 3)
+    with dispatcher.reserve(2) as places:
+        dispatcher.rest()
+        assert not places.begin("job", "stage")
+    assert dispatcher.reserve(1).count == 0
+    await asyncio.sleep(0.01)
+    assert work.started == []

@@ -15,6 +15,7 @@ from infra.database.repositories.inputs import JobInputs
 from infra.database.state import JobState
 from infra.providers.base import Answer, Failure, ProviderError, ProviderRejected, StageCall
 from infra.settings import ProcessingSettings, Settings
+from pipeline import runner
 from pipeline.inputs import Inputs
 from pipeline.runner import Runner
 from pipeline.submission import NewJob, Submit
@@ -337,3 +338,43 @@ async def test_a_result_too_large_for_an_event_is_in_the_row_and_referred_to(sto
     assert sent["confidence"] == 0.75
     assert "result" not in sent
     assert sent["reference"]["url"] == f"/v1/jobs/{run.job.id}"
+
+
+async def test_the_first_answer_is_announced_before_the_provider_looks_for_the_others(store: Store) -> None:
+    announced: list[int] = []
+
+    async def script(call: StageCall) -> AsyncIterator[Answer | Failure]:
+        for item in call.items:
+            yield Answer(item.item_id, "rice bowl", 1.0)
+            types = [entry.type for message in store.published for entry in message.entries]
+            announced.append(types.count("item.updated"))
+
+    run = await Run(store, ScriptedProvider(script)).submit()
+    assert await run.attempt() is None
+    assert announced[0] == 1
+    assert await run.filled() == [0, 1, 2, 3]
+
+
+async def test_a_provider_that_never_waits_lets_everybody_else_have_a_turn(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "LONGEST_BURST_SECONDS", 0.0)
+    items, turns = 100, 0
+    seen: list[int] = []
+
+    async def script(call: StageCall) -> AsyncIterator[Answer | Failure]:
+        async for answer in all_of_it(call):
+            yield answer
+            seen.append(turns)
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while len(seen) < items:
+            turns += 1
+            await asyncio.sleep(0)
+
+    run = await Run(store, ScriptedProvider(script)).submit(items)
+    turning = asyncio.create_task(take_turns())
+    assert await run.attempt() is None
+    await turning
+    assert seen[-1] - seen[1] >= items - 2, "one turn at least between two answers"

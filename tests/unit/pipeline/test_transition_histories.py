@@ -15,9 +15,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from infra.clock import rfc3339
 from infra.database.draft import Change, Draft, Loaded
-from infra.database.engine import Encoded
 from infra.database.state import JobState, StageState
 from infra.database.status import JOB_TERMINAL, STAGE_ACTIVE, JobStatus, StageStatus
+from infra.database.writer import Encoded
 from infra.errors import Conflict, JobFinished, LeaseLost, NotClaimable, NotFound, StagecastError, StageNotFailed
 from pipeline.registry import KINDS
 from pipeline.submission import NewJob, Submit
