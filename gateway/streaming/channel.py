@@ -29,6 +29,7 @@ SCARCE_RING_BYTES = 65_536
 # A snapshot or another gateway's client may be ahead of the bus by so much; then the log is asked, for so long at most.
 BUS_SECONDS = 0.02
 REACH_SECONDS = 1.0
+NOT_REACHED_SECONDS = 0.5
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -152,11 +153,15 @@ class Channel:
             self.expect(seq, "ahead")
             if self._repair is not None:
                 await asyncio.wait({self._repair}, timeout=REACH_SECONDS)
+            if self.head < seq:
+                await asyncio.sleep(NOT_REACHED_SECONDS)  # the log can't be read, or does not have it
 
     async def _read_missing(self) -> None:
         while self.head < self._target:
             before = self.head
             page = await self._pages.read(self.session_id, before)
+            if self.lost:
+                return
             if page is None or page.position.epoch != self.epoch:
                 self.lose()
                 return
@@ -186,25 +191,28 @@ class Channel:
         self.head = seq
         self._hold(size)
         self._unshare()
+        if self.crowds:
+            self.oldest_us = self.oldest_us or committed_at_us
         if len(self._ring) > self._ring_events or self._ring_bytes > SCARCE_RING_BYTES:
             self._shrink()
-        self._tell_crowds(committed_at_us)
+        self._tell_crowds()
 
     def _shrink(self) -> None:
         most = SCARCE_RING_BYTES if self._rings.scarce else MOST_RING_BYTES
         while len(self._ring) > self._ring_events or (self._ring_bytes > most and len(self._ring) > 1):
             if self._ring[0].seq > self._flushed:
                 self._flush_now()  # the live browsers never need the log for what the ring still has
+                if self.lost:
+                    return  # that has failed, and nothing is left
             oldest = self._ring.popleft()
             self.base = oldest.seq
             self._hold(-len(oldest.frame))
         self._unshare()
 
-    def _tell_crowds(self, committed_at_us: int = 0) -> None:
+    def _tell_crowds(self) -> None:
         if not self.crowds:
             self._flushed = self.head
         elif self._flushed < self.head:
-            self.oldest_us = self.oldest_us or committed_at_us
             if self._flusher is None:
                 self.flush()
             else:

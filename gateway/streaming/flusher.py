@@ -7,6 +7,7 @@ waits: a flush to ten browsers is followed by a pause of a quarter of a millisec
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Protocol
 
 import structlog
@@ -68,7 +69,7 @@ class Flusher:
             oldest_us = oldest_us or channel.oldest_us
             delivered += self._write(channel)
         self._count(delivered, oldest_us)
-        # uvloop writes to the sockets at the end of the round; only the next one knows how long it all took.
+        # Some loops write to the sockets at the end of the round; only the next one knows how long it all took.
         asyncio.get_running_loop().call_soon(self._pause, began)
 
     def flush(self, channel: Flushable) -> None:
@@ -81,7 +82,8 @@ class Flusher:
             return channel.flush()
         except Exception:  # its browsers come back and read the log; the other channels go on
             log.exception("flush_failed")
-            channel.lose()
+            with suppress(Exception):
+                channel.lose()
             return 0
 
     def _count(self, delivered: int, oldest_us: int) -> None:

@@ -98,6 +98,8 @@ class Follower:
             elif reason := self._lifetime.over():
                 self._end(reason, self._farewell(reason, caught_up=batch is None))
             elif batch is None and cursor.seq > cursor.channel.head:
+                if self._lifetime.beats():
+                    await self._write(self._head_frame())
                 await cursor.channel.reach(cursor.seq)
             elif batch is None:
                 self._go_live()
@@ -136,15 +138,28 @@ class Follower:
             await self._have_taken()
 
     async def _have_taken(self) -> None:
-        if self._outlet.is_blocked:
-            async with asyncio.timeout(self._context.settings.send_timeout_seconds):
-                await self._outlet.drain()
+        outlet = self._outlet
+        if not outlet.is_blocked:
+            return
+        waiting = outlet.waiting_bytes
+        while outlet.is_blocked:
+            try:
+                async with asyncio.timeout(self._context.settings.send_timeout_seconds):
+                    await outlet.drain()
+            except TimeoutError:
+                # A slow reader is not a dead one, until its stream is too old for anybody.
+                before, waiting = waiting, outlet.waiting_bytes
+                if waiting >= before or self._lifetime.over():
+                    raise
 
     def _go_live(self) -> None:
         if self.is_over:
             return
-        self._crowd = self._cursor.channel.join(self, self._cursor.job_id)
-        if self.entry is None:
+        channel = self._cursor.channel
+        self._crowd = channel.join(self, self._cursor.job_id)
+        if channel.lost:  # to join writes to the others first, and that has failed
+            self.lose()
+        elif self.entry is None:
             self._context.hub.timetable.put(self)
 
     def _step_out(self) -> None:
@@ -202,6 +217,9 @@ class Follower:
         if self.is_over:
             return None
         if self._crowd is None:
+            if self._outlet.is_blocked and self._context.hub.in_a_hurry:
+                self._cut()  # it takes nothing, and the process must not wait for it
+                return None
             return asyncio.get_running_loop().time() + BUSY_SECONDS
         if reason := self._lifetime.over():
             self._end(reason, self._farewell(reason, caught_up=True))
@@ -223,7 +241,10 @@ class Follower:
             return retry_frame(retry_ms) + control_frame("stream.drain", {"retry_ms": retry_ms})
         if not caught_up:
             return b""
-        head = self._head(self._crowd)  # to who has everything, the proof of it
+        return self._head_frame()  # to who has everything, the proof of it
+
+    def _head_frame(self) -> bytes:
+        head = self._head(self._crowd)
         return control_frame("stream.head", {"epoch": head.epoch, "head": str(head)})
 
     def _end(self, reason: str, frames: bytes) -> None:

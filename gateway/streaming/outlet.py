@@ -36,6 +36,11 @@ class Outlet(Protocol):
         """Whether so much waits for the client already that the writer should, too."""
         ...
 
+    @property
+    def waiting_bytes(self) -> int:
+        """What this process still keeps for the client."""
+        ...
+
     def follow(self, stream: Stream) -> None:
         """Tell this stream, from now on, when the client is slow or gone; at once if it is gone already."""
         ...
@@ -130,6 +135,10 @@ class AsgiOutlet:
     @property
     def is_blocked(self) -> bool:
         return self._bytes > HIGH_WATER_BYTES and not self._over
+
+    @property
+    def waiting_bytes(self) -> int:
+        return self._bytes
 
     def follow(self, stream: Stream) -> None:
         self._stream = stream

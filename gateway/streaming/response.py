@@ -89,20 +89,22 @@ class EventStream:
                 await _answer(send, 204, b"")
                 return
             await self._start(send)
+            hold: Hold | None = (scope.get("extensions") or {}).get(HOLD)
+            pumped = AsgiOutlet(send, context.settings.send_timeout_seconds)
+            follower = Follower(context, place, seat, opened.cursor, pumped if hold is None else hold())
+            first = [opened.frames]
+            del opened  # or its snapshot, megabytes perhaps, would stay for as long as the stream
             stack.pop_all()  # seat and place are the follower's from here on
-        first, cursor = [opened.frames], opened.cursor
-        del opened  # or its snapshot, megabytes perhaps, would stay for as long as the stream
-        hold: Hold | None = (scope.get("extensions") or {}).get(HOLD)
         if hold is not None:
-            await _begin(Follower(context, place, seat, cursor, hold()), first)
+            await _begin(follower, first)
             return
-        outlet = AsgiOutlet(send, context.settings.send_timeout_seconds)
-        pump = asyncio.create_task(outlet.run(receive))
+        pump = asyncio.create_task(pumped.run(receive))
         try:
-            await _begin(Follower(context, place, seat, cursor, outlet), first)
+            await _begin(follower, first)
             await pump
         finally:
             pump.cancel()
+            follower.gone()  # the pump says so itself, but not if it was cancelled before it began
 
     async def _open(self) -> tuple[Seat, Opened | None]:
         """A seat at the channel, and the beginning of the stream. Raises Refused, NotFound, DatabaseUnavailable.

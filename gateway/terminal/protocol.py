@@ -76,6 +76,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_waiting()
         self._tell_running()
         super().connection_lost(exc)
+        # The scope holds this protocol's `_hold`, and Litestar keeps a request's body in it: without this each closed
+        # connection would be a cycle, of a megabyte perhaps, until the collector comes.
+        self.pipeline.clear()
+        self.scope, self.headers, self.url = {}, [], b""  # type: ignore[typeddict-item]
+        for cycle in (self.cycle, self._running):
+            if cycle is not None:
+                cycle.scope = {}  # type: ignore[typeddict-item]
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -97,15 +104,18 @@ class BoundedProtocol(HttpToolsProtocol):
         """Take the response that has begun over from the request's task, which may end now."""
         cycle = self._running
         assert cycle is not None
-        assert cycle.response_started
+        assert cycle.response_started or cycle.disconnected  # uvicorn drops what is sent to a client that has left
         assert not cycle.response_complete
         self._held = HeldResponse(self, cycle.keep_alive)
         # To uvicorn the request is done with. What it keeps of it would stay for as long as the stream.
         cycle.response_complete = True
         self._running = None
-        if cycle is self.cycle:
-            self.scope, self.headers = {}, []  # type: ignore[typeddict-item]
+        if self.scope is cycle.scope:  # else the head of the next request has begun
+            self.scope, self.headers, self.url = {}, [], b""  # type: ignore[typeddict-item]
         cycle.scope = {}  # type: ignore[typeddict-item]
+        cycle.body = bytearray()
+        if not self.pipeline:
+            self.flow.resume_reading()  # a body that nobody wants has stopped it, and the disconnect would go unnoticed
         if cycle.disconnected or self.transport.is_closing():
             self._held.lose()
         return self._held
@@ -226,6 +236,10 @@ class HeldResponse:
     @property
     def is_blocked(self) -> bool:
         return self._protocol is not None and self._protocol.flow.write_paused
+
+    @property
+    def waiting_bytes(self) -> int:
+        return 0 if self._protocol is None else self._transport.get_write_buffer_size()
 
     def follow(self, stream: Stream) -> None:
         self._stream = stream

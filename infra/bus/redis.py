@@ -141,15 +141,14 @@ class RedisBus:
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
 
     async def _receive_on_one_connection(self) -> None:
-        # The control channel keeps the connection subscribed while no session is.
-        wanted = [self._channel("_control"), *self._confirmed]
-        self._expected = set(wanted)
         subscription = await Subscription.open(
             self._subscriber, CONNECT_TIMEOUT_SECONDS, self._deliver, self._confirm_channel
         )
+        # The control channel keeps the connection subscribed while no session is.
+        wanted = [self._channel("_control"), *self._confirmed]
+        self._expected = set(wanted)
         self._subscription = subscription
-        missing = [channel for channel in self._confirmed if channel not in self._expected]
-        subscription.subscribe(*wanted, *missing)
+        subscription.subscribe(*wanted)
         await self._watch(subscription)
 
     async def _watch(self, subscription: Subscription) -> None:

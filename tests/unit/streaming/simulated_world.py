@@ -1,7 +1,8 @@
 """Sessions, a bus and browsers in simulated time, around the product's hub, channels, cursors and responses.
 
 The log is a list and the bus loses what it wants; everything between them and the bytes of a socket is the real thing,
-driven through its real doors: `Hub`, and the ASGI call of `EventStream`.
+driven through its real doors: `Hub`, and the ASGI call of `EventStream`. A world is `held` when its browsers come over
+the product's own HTTP protocol, which holds their responses; else a plain ASGI server's `send` brings the frames.
 """
 
 import asyncio
@@ -20,10 +21,15 @@ from infra.database.log import LogPage, LogPosition
 from infra.settings import SseSettings
 from infra.tasks import Supervisor
 from infra.telemetry.metrics import Metrics
+from tests.unit.streaming.simulated_socket import ResponseReader, SimulatedServer, SimulatedTransport
 from tests.unit.streaming.wire import Dispatched, dispatch
 
 JOB = "j" * 26
 QUERY_SECONDS = 0.002
+# So small that eight events fill it: what waits for a slow browser in the server, beyond which it counts as slow.
+HIGH_WATER_BYTES = 300
+# What a browser takes from its socket at once.
+MOST_READ_BYTES = 4096
 
 
 class Logs:
@@ -33,10 +39,10 @@ class Logs:
         self.entries: dict[str, list[Entry]] = {}
         self.committed_at: dict[tuple[str, int], float] = {}
 
-    def commit(self, session_id: str, count: int, now: float) -> Message:
+    def commit(self, session_id: str, count: int, now: float, name: str = "item.updated") -> Message:
         entries = self.entries.setdefault(session_id, [])
         first = len(entries) + 1
-        new = tuple(Entry(JOB, "item.updated", b'{"n":%d}' % seq) for seq in range(first, first + count))
+        new = tuple(Entry(JOB, name, b'{"n":%d}' % seq) for seq in range(first, first + count))
         entries += new
         self.committed_at.update({(session_id, seq): now for seq in range(first, first + count)})
         return Message(session_id, "epoch000", first, new, committed_at_us=1)
@@ -122,6 +128,8 @@ class Browser:
         self.visits: list[Visit] = []
         self.retry_seconds = 1.0
         self._hang_up: asyncio.Event | None = None
+        self._connection: SimulatedTransport | None = None
+        self._reader: ResponseReader | None = None
 
     async def live(self) -> None:
         while True:
@@ -135,10 +143,55 @@ class Browser:
             self._hang_up.set()
 
     async def _visit(self) -> None:
-        loop = asyncio.get_running_loop()
-        visit = Visit(loop.time())
+        visit = Visit(asyncio.get_running_loop().time())
         self.visits.append(visit)
         hang_up = self._hang_up = asyncio.Event()
+        await (self._visit_by_connection if self.world.held else self._visit_by_asgi)(visit, hang_up)
+        visit.ended = asyncio.get_running_loop().time()
+        self._hang_up = None
+
+    @property
+    def opener(self) -> Opener:
+        """What this browser asks for now."""
+        position = parse_position(f"epoch000.{self.got[-1][0]}", "Last-Event-ID") if self.got else None
+        context = self.world.context
+        return Opener(self.session_id, None, None, position, False, context.log, context.snapshots)
+
+    async def _visit_by_connection(self, visit: Visit, hang_up: asyncio.Event) -> None:
+        loop, dice = asyncio.get_running_loop(), self.world.dice
+        heard = [loop.time()]
+
+        def take(frame: bytes) -> None:
+            visit.longest_silence = max(visit.longest_silence, loop.time() - heard[0])
+            heard[0] = loop.time()
+            self._take(frame, visit)
+
+        connection, reader = self._connection, self._reader
+        if connection is None or reader is None or connection.is_closing() or dice.random() < 0.3:
+            if connection is not None:
+                connection.lose()
+            connection = self._connection = self.world.server.connect(HIGH_WATER_BYTES)
+            reader = self._reader = ResponseReader(take)
+        reader.on_frame, answers = take, reader.ended
+        connection.protocol.data_received(f"GET /{self.world.browsers.index(self)} HTTP/1.1\r\n\r\n".encode())
+        breaking = asyncio.create_task(hang_up.wait())
+        try:
+            while not connection.is_over and reader.ended == answers and not hang_up.is_set():
+                if not connection.buffer:
+                    connection.written.clear()
+                    reading = asyncio.create_task(connection.written.wait())
+                    await asyncio.wait({breaking, reading}, return_when=asyncio.FIRST_COMPLETED)
+                    reading.cancel()
+                if self.slow:
+                    await asyncio.wait({breaking}, timeout=dice.uniform(0, 3))
+                reader.feed(connection.take(dice.randint(1, 100) if hang_up.is_set() else MOST_READ_BYTES))
+            if reader.ended == answers:
+                connection.lose()
+        finally:
+            breaking.cancel()
+
+    async def _visit_by_asgi(self, visit: Visit, hang_up: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
         heard = [loop.time()]
 
         async def receive() -> dict[str, Any]:
@@ -155,13 +208,8 @@ class Browser:
                 heard[0] = loop.time()
                 self._take(message["body"], visit)
 
-        position = parse_position(f"epoch000.{self.got[-1][0]}", "Last-Event-ID") if self.got else None
-        context = self.world.context
-        opener = Opener(self.session_id, None, None, position, False, context.log, context.snapshots)
         scope: Any = {"type": "http", "method": "GET", "client": ("192.0.2.1", 1)}
-        await EventStream(context, opener)(scope, receive, send)  # type: ignore[arg-type]
-        visit.ended = loop.time()
-        self._hang_up = None
+        await EventStream(self.world.context, self.opener)(scope, receive, send)  # type: ignore[arg-type]
 
     def _take(self, body: bytes, visit: Visit) -> None:
         for line in body.split(b"\n"):
@@ -180,8 +228,10 @@ class Browser:
 class World:
     """Everything, wired as the composition root wires it."""
 
-    def __init__(self, seed: int, settings: SseSettings) -> None:
+    def __init__(self, seed: int, settings: SseSettings, held: bool = False) -> None:
         self.dice = random.Random(seed)
+        self.held = held
+        self.server = SimulatedServer(self._serve)
         self.logs = Logs()
         self.bus = LossyBus(self.dice)
         self.metrics = Metrics()
@@ -194,6 +244,10 @@ class World:
         self.context = StreamContext(self.hub, self.admission, log, snapshots, settings, self.metrics)
         self.browsers: list[Browser] = []
         self._tasks: list[asyncio.Task[None]] = []
+
+    async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
+        opener = self.browsers[int(scope["path"][1:])].opener
+        await EventStream(self.context, opener)(scope, receive, send)
 
     async def _renew(self, session_id: str, epoch: str) -> None:
         self.renewed.append(session_id)
@@ -211,5 +265,8 @@ class World:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for protocol in tuple(self.server.state.connections):
+            protocol.transport.lose()  # type: ignore[attr-defined]
+        await asyncio.sleep(1)
         await self.hub.close()
         await self.supervisor.stop()

@@ -2,15 +2,17 @@
 
 import asyncio
 import random
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import gateway.streaming.outlet
 from gateway.streaming.hub import SWEEP_SECONDS
 from infra.settings import SseSettings
 from tests.unit.streaming.simulated_time import NothingWillHappen, run_simulated
-from tests.unit.streaming.simulated_world import Browser, World
+from tests.unit.streaming.simulated_world import HIGH_WATER_BYTES, Browser, World
 
 SSE = SseSettings(heartbeat_seconds=15, max_age_seconds=60, retry_ms=500, send_timeout_seconds=30)
 # A sweep, its query, a page of the log.
@@ -29,10 +31,21 @@ def late(world: World, browser: Browser) -> list[tuple[int, float]]:
     return found
 
 
-async def live_through(seed: int, sse: SseSettings) -> World:
+@pytest.fixture(autouse=True, scope="module")
+def _little_room() -> Iterator[None]:
+    """Both ways a browser counts as slow after a few events."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gateway.streaming.outlet, "HIGH_WATER_BYTES", HIGH_WATER_BYTES)
+        yield
+
+
+EACH_WAY = pytest.mark.parametrize("held", [False, True], ids=["plain ASGI", "held by the server"])
+
+
+async def live_through(seed: int, sse: SseSettings, held: bool) -> World:
     """Five minutes of commits, cuts, browsers that come, and a bus that is away now and then; then a quiet time."""
     random.seed(seed)  # what the product draws, too
-    world = World(seed, sse)
+    world = World(seed, sse, held)
     dice, sessions = world.dice, ["a" * 26, "b" * 26, "c" * 26]
     for session_id in sessions:
         world.logs.commit(session_id, dice.randint(0, 900), 0.0)
@@ -56,11 +69,12 @@ async def live_through(seed: int, sse: SseSettings) -> World:
     return world
 
 
+@EACH_WAY
 @given(seed=st.integers(0, 2**32))
 @settings(max_examples=12, deadline=None)
-def test_whatever_is_cut_or_lost_every_browser_has_all_events_once_in_order_and_in_time(seed: int) -> None:
+def test_whatever_is_cut_or_lost_every_browser_has_all_events_once_in_order_and_in_time(held: bool, seed: int) -> None:
     async def live() -> None:
-        world = await live_through(seed, SSE)
+        world = await live_through(seed, SSE, held)
         assert world.bus.lost, "the bus lost nothing"
         for browser in world.browsers:
             head = len(world.logs.entries[browser.session_id])
@@ -74,11 +88,12 @@ def test_whatever_is_cut_or_lost_every_browser_has_all_events_once_in_order_and_
     run_simulated(live())
 
 
+@EACH_WAY
 @given(seed=st.integers(0, 2**32))
 @settings(max_examples=8, deadline=None)
-def test_streams_beat_live_their_age_and_end_between_events_with_the_proof(seed: int) -> None:
+def test_streams_beat_live_their_age_and_end_between_events_with_the_proof(held: bool, seed: int) -> None:
     async def live() -> None:
-        world = await live_through(seed, SSE)
+        world = await live_through(seed, SSE, held)
         for browser in world.browsers:
             over = [visit for visit in browser.visits if visit.ended and not visit.cut]
             for visit in over if not browser.slow else []:
@@ -94,10 +109,11 @@ def test_streams_beat_live_their_age_and_end_between_events_with_the_proof(seed:
     run_simulated(live())
 
 
-def test_a_drain_spreads_the_farewells_and_their_retries_and_delivers_until_then() -> None:
+@EACH_WAY
+def test_a_drain_spreads_the_farewells_and_their_retries_and_delivers_until_then(held: bool) -> None:
     async def live() -> None:
         random.seed(1)
-        world = World(1, SSE)
+        world = World(1, SSE, held)
         world.logs.commit("a" * 26, 3, 0.0)
         await world.hub.start()
         for _ in range(200):
