@@ -217,9 +217,6 @@ class Follower:
         if self.is_over:
             return None
         if self._crowd is None:
-            if self._outlet.is_blocked and self._context.hub.in_a_hurry:
-                self._cut()  # it takes nothing, and the process must not wait for it
-                return None
             return asyncio.get_running_loop().time() + BUSY_SECONDS
         if reason := self._lifetime.over():
             self._end(reason, self._farewell(reason, caught_up=True))

@@ -250,11 +250,6 @@ class Hub:
         """Whether the process is stopping."""
         return self.leaving is not None
 
-    @property
-    def in_a_hurry(self) -> bool:
-        """Whether nobody is waited for any more."""
-        return self.leaving is not None and not self.leaving.seconds
-
     def drain(self, over_seconds: float = 0.0) -> None:
         """Have every stream say goodbye, spread over so many seconds; new ones are told to come back."""
         self.leaving = Leaving(asyncio.get_running_loop().time(), over_seconds)

@@ -17,6 +17,7 @@
 """
 
 import asyncio
+import weakref
 from typing import Any
 
 import httptools
@@ -76,13 +77,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_waiting()
         self._tell_running()
         super().connection_lost(exc)
-        # The scope holds this protocol's `_hold`, and Litestar keeps a request's body in it: without this each closed
-        # connection would be a cycle, of a megabyte perhaps, until the collector comes.
         self.pipeline.clear()
-        self.scope, self.headers, self.url = {}, [], b""  # type: ignore[typeddict-item]
-        for cycle in (self.cycle, self._running):
-            if cycle is not None:
-                cycle.scope = {}  # type: ignore[typeddict-item]
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -98,9 +93,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._head_bytes = self._unreported_bytes = 0
-        self.scope["extensions"] = {HOLD: self._hold}  # type: ignore[dict-item]  # uvicorn's type is too narrow
+        # Weak: the scope would keep the protocol and the protocol the scope, in which Litestar keeps a request's body;
+        # a cycle of a megabyte perhaps for each closed connection, until the collector comes.
+        here = weakref.ref(self)
+        self.scope["extensions"] = {HOLD: lambda: _hold(here)}  # type: ignore[dict-item]  # uvicorn's type is narrow
 
-    def _hold(self) -> "HeldResponse":
+    def hold(self) -> "HeldResponse":
         """Take the response that has begun over from the request's task, which may end now."""
         cycle = self._running
         assert cycle is not None
@@ -222,14 +220,20 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
+def _hold(here: "weakref.ref[BoundedProtocol]") -> "HeldResponse":
+    protocol = here()
+    return HeldResponse(None) if protocol is None else protocol.hold()
+
+
 class HeldResponse:
     """The outlet of a stream whose request is over: chunks, written straight to the transport."""
 
     __slots__ = ("_protocol", "_stream", "_transport", "keep_alive")
 
-    def __init__(self, protocol: BoundedProtocol, keep_alive: bool) -> None:
-        self._protocol: BoundedProtocol | None = protocol
-        self._transport = protocol.transport
+    def __init__(self, protocol: BoundedProtocol | None, keep_alive: bool = False) -> None:
+        self._protocol = protocol  # None: the connection is gone
+        if protocol is not None:
+            self._transport = protocol.transport
         self._stream: Stream | None = None
         self.keep_alive = keep_alive
 
