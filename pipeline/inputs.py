@@ -4,6 +4,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -81,20 +82,21 @@ class Inputs:
         known = self._remembered.get(job_id)
         if known is None:
             known = self._remembered[job_id] = _Remembered(asyncio.ensure_future(self._read(job_id)))
+            known.job.add_done_callback(partial(self._note_read, job_id, known))
         known.taken += 1
-        try:
-            # Shielded: one stage that is cancelled must not cancel the read of the other seven.
-            job = await asyncio.shield(known.job)
-        except Exception:
+        # Shielded: one stage that is cancelled must not cancel the read of the other seven.
+        job = await asyncio.shield(known.job)
+        if self._remembered.get(job_id) is known and known.taken >= len(KINDS[job.kind].stages):
+            self._forget(job_id)
+        return job
+
+    def _note_read(self, job_id: str, known: _Remembered, read: asyncio.Future[JobInput]) -> None:
+        # Here, because all who asked for it may have been cancelled by now.
+        if read.cancelled() or read.exception() is not None:
             if self._remembered.get(job_id) is known:
                 self._forget(job_id)
-            raise
-        if self._remembered.get(job_id) is known:
-            if not known.rows:
-                self._count(known, job)
-            if known.taken >= len(KINDS[job.kind].stages):
-                self._forget(job_id)
-        return job
+        elif self._remembered.get(job_id) is known:
+            self._count(known, read.result())
 
     def _forget(self, job_id: str) -> None:
         known = self._remembered.pop(job_id, None)

@@ -98,9 +98,8 @@ class Jobs:
         if accepted.input is None:
             return
         self._runner.expect(accepted.job_id, accepted.input, accepted.leases)
-        for lease in accepted.leases:
-            if not places.begin(lease.job_id, lease.stage):
-                await self._runner.hand_back(lease)
+        unwanted = [lease for lease in accepted.leases if not places.begin(lease.job_id, lease.stage)]
+        await self._runner.hand_back(unwanted)
 
     async def _existing(self, accepted: Accepted) -> Submitted:
         snapshot = await self._snapshots.job(accepted.job_id)

@@ -66,7 +66,7 @@ class Runner:
         self._metrics = metrics
         self._held: dict[str, Lease] = {}
         self._claimed: dict[tuple[str, str], Lease] = {}
-        self._rested_at = 0.0
+        self._burst_began = 0.0
         self._rest_over: asyncio.Event | None = None
 
     @property
@@ -83,10 +83,12 @@ class Runner:
         for lease in leases:
             self._claimed[lease.job_id, lease.stage] = self._held[lease.token] = lease
 
-    async def hand_back(self, lease: Lease) -> None:
-        """Release a lease that was expected and will not be run here."""
-        self._forget(lease)
-        await self._release(lease)
+    async def hand_back(self, leases: Sequence[Lease]) -> None:
+        """Release leases that were expected and will not be run here."""
+        for lease in leases:  # all of them before the first wait: whose release is cancelled expires at least
+            self._forget(lease)
+        for lease in leases:
+            await self._release(lease)
 
     def _forget(self, lease: Lease) -> None:
         self._claimed.pop((lease.job_id, lease.stage), None)
@@ -168,7 +170,7 @@ class Runner:
                 for start in range(0, len(work.call.items), self._settings.batch_size):
                     batch = work.call.items[start : start + self._settings.batch_size]
                     async for answer in self._provider.answer(msgspec.structs.replace(work.call, items=batch)):
-                        if time.perf_counter() - self._rested_at > self._burst_seconds():
+                        if self._is_burst_over():
                             await self._rest()
                         if isinstance(answer, Failure):
                             failure = failure or answer.error
@@ -204,8 +206,20 @@ class Runner:
         if failure is not None:
             raise AttemptFailed(failure, retryable)
 
-    def _burst_seconds(self) -> float:
-        return min(len(self._held) * BURST_SECONDS_A_STAGE, LONGEST_BURST_SECONDS)
+    def _is_burst_over(self) -> bool:
+        """Whether the stages have answered for long enough since the loop last had a turn.
+
+        A provider that waits gives the loop its turns by itself, and begins a new burst with every answer.
+        """
+        now = time.perf_counter()
+        if not self._burst_began:
+            self._burst_began = now
+            asyncio.get_running_loop().call_soon(self._end_burst)
+            return False
+        return now - self._burst_began > min(len(self._held) * BURST_SECONDS_A_STAGE, LONGEST_BURST_SECONDS)
+
+    def _end_burst(self) -> None:
+        self._burst_began = 0.0
 
     async def _rest(self) -> None:
         """Let everybody else have a turn, since a provider may answer a whole menu without ever waiting.
@@ -219,7 +233,6 @@ class Runner:
         await self._rest_over.wait()
 
     def _end_rest(self) -> None:
-        self._rested_at = time.perf_counter()
         rest_over, self._rest_over = self._rest_over, None
         if rest_over is not None:
             rest_over.set()

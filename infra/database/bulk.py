@@ -47,8 +47,7 @@ def _alike(merged: Mapping[_RowKey, dict[str, Any]]) -> dict[tuple[str, tuple[st
 async def step_rows(writer: Writer, steps: Sequence[RowStep], now: int) -> None:
     """Set processing_status of whole jobs: to processing where a run began, to what the columns say where one ended."""
     for (table, columns), jobs in _grouped(steps).items():
-        assignments = f"processing_status = {_status(columns)}, updated_at = {now:d}"
-        await writer.set_where(Base.metadata.tables[table], assignments, "job_id", jobs)
+        await writer.set_where(Base.metadata.tables[table], "processing_status", _status(columns), now, "job_id", jobs)
 
 
 def _status(columns: Sequence[str]) -> str:

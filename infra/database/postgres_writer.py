@@ -48,9 +48,9 @@ class PostgresWriter:
         statement = _update(table, tuple(keys), tuple(columns), keep)
         return await self._run(statement, for_driver(table, [*keys, *columns], rows))
 
-    async def set_where(self, table: Table, assignments: str, by: str, keys: Sequence[str]) -> None:
-        statement = f"UPDATE {table.name} SET {assignments} WHERE {by} = ANY($1::text[])"
-        await self._connection.exec_driver_sql(statement, (list(keys),))
+    async def set_where(self, table: Table, column: str, value: str, now: int, by: str, keys: Sequence[str]) -> None:
+        statement = f"UPDATE {table.name} SET {column} = {value}, updated_at = $1 WHERE {by} = ANY($2::text[])"
+        await self._connection.exec_driver_sql(statement, (now, list(keys)))
 
     async def _run(self, statement: str, rows: Sequence[Values]) -> int:
         return (await self._connection.exec_driver_sql(statement, _turned(rows))).rowcount

@@ -44,7 +44,8 @@ class SqliteReader:
             try:
                 yield self
             finally:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:  # a full disk or a failing one has ended it already
+                    connection.execute("ROLLBACK")
 
     async def rows(self, statement: Statement, parameters: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
         """The rows of a statement that is made once, for parameters by name; a list of keys goes as `expanding`."""

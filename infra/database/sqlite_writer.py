@@ -9,10 +9,10 @@ has a turn.
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from functools import cache
+from functools import cache, partial
 
 import orjson
 import structlog
@@ -27,14 +27,17 @@ SLICE_ROWS = 200
 # A write-ahead log of some megabytes: the same four that SQLite takes by itself, but not inside of a commit.
 CHECKPOINT_ROWS = 4000
 
+InThread = Callable[[Callable[[], None]], Awaitable[None]]
+
 log = structlog.stdlib.get_logger(__name__)
 
 
 class SqliteWriter:
     """The statements of a transaction, on the connection that `SqliteWriting` keeps."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, in_thread: InThread) -> None:
         self._connection = connection
+        self._in_thread = in_thread
 
     async def begin(self) -> Begun:
         return Begun(now_ms())
@@ -56,8 +59,15 @@ class SqliteWriter:
         statement = _update(table, tuple(keys), tuple(columns), keep)
         return await self._run(statement, for_driver(table, [*keys, *columns], rows))
 
-    async def set_where(self, table: Table, assignments: str, by: str, keys: Sequence[str]) -> None:
-        await self._run(f"UPDATE {table.name} SET {assignments} WHERE {by} = ?", [(key,) for key in keys])
+    async def set_where(self, table: Table, column: str, value: str, now: int, by: str, keys: Sequence[str]) -> None:
+        statement = f"UPDATE {table.name} SET {column} = {value}, updated_at = ? WHERE {by} = ?"
+        rows = [(now, key) for key in keys]
+
+        def run() -> None:
+            with as_sqlalchemy(statement):
+                self._connection.executemany(statement, rows)
+
+        await self._in_thread(run)  # each key may stand for ten thousand rows
 
     async def _run(self, statement: str, rows: Sequence[Values]) -> int:
         count = 0
@@ -92,8 +102,8 @@ class SqliteWriting:
         try:
             connection = await self._opened()
             await self._begin(connection)
-            yield SqliteWriter(connection)
-            await self._commit(connection)
+            yield SqliteWriter(connection, self._in_thread)
+            await self._in_thread(partial(_commit, connection))
         except BaseException:
             self._roll_back()
             raise
@@ -121,13 +131,19 @@ class SqliteWriting:
 
         await patiently(begin, "BEGIN IMMEDIATE", self._patience_ms())
 
-    async def _commit(self, connection: sqlite3.Connection) -> None:
-        committing = asyncio.get_running_loop().run_in_executor(self._thread, _commit, connection)
-        try:
-            await asyncio.shield(committing)
-        except asyncio.CancelledError:
-            await asyncio.wait((committing,))  # it can't be stopped, and nobody may use the connection meanwhile
-            raise
+    async def _in_thread(self, work: Callable[[], None]) -> None:
+        """Do this in the thread, whatever is cancelled meanwhile: nobody may use the connection before it is over."""
+        working = asyncio.get_running_loop().run_in_executor(self._thread, work)
+        cancelled: asyncio.CancelledError | None = None
+        while not working.done():
+            try:
+                await asyncio.wait((working,))
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            working.exception()  # looked at, so that asyncio does not report it as forgotten
+            raise cancelled
+        working.result()
 
     def _roll_back(self) -> None:
         connection = self._connection

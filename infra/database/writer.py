@@ -56,8 +56,11 @@ class Writer(Protocol):
         """
         ...
 
-    async def set_where(self, table: Table, assignments: str, by: str, keys: Sequence[str]) -> None:
-        """Set the same in all rows whose column `by` is one of the keys; the assignments are SQL of both dialects."""
+    async def set_where(self, table: Table, column: str, value: str, now: int, by: str, keys: Sequence[str]) -> None:
+        """Set a column, and `updated_at`, in all rows whose column `by` is one of the keys: any number of rows.
+
+        The value is an expression in the SQL of both dialects.
+        """
         ...
 
 

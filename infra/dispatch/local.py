@@ -101,6 +101,8 @@ class LocalDispatcher:
     async def stop(self) -> None:
         """Take nothing new, cancel what runs (it hands its lease back), and wait for that at most eight seconds."""
         self.rest()
+        # A task that is cancelled before its first step would run none, and not hand its lease back.
+        await asyncio.sleep(0)
         running = list(self._running.values())
         for task in running:
             task.cancel()
