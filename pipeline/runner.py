@@ -31,6 +31,9 @@ LONGEST_BURST_SECONDS = 0.004
 # needs some ten turns, and has its first result after 6 ms instead of 9. Under load there is work enough in between.
 PAUSE_SECONDS = 0.001
 FEW_STAGES = 16
+# Turns of the loop before a stage asks for its first answer: until the client that submitted has the address of the
+# stream, and has asked for it. Its first result comes 1 to 2 ms earlier than when the stages are asked at once.
+TURNS_OF_AN_ANSWER = 20
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -66,7 +69,9 @@ class Runner:
         self._metrics = metrics
         self._held: dict[str, Lease] = {}
         self._claimed: dict[tuple[str, str], Lease] = {}
-        self._burst_began = 0.0
+        self._rested_at = 0.0
+        self._turn = 0
+        self._turn_noted = False
         self._rest_over: asyncio.Event | None = None
 
     @property
@@ -167,11 +172,15 @@ class Runner:
         retryable = False
         try:
             async with asyncio.timeout(self._settings.stage_timeout_seconds) as deadline:
+                await self._begin_burst()
+                turn = self._note_turn()
                 for start in range(0, len(work.call.items), self._settings.batch_size):
                     batch = work.call.items[start : start + self._settings.batch_size]
                     async for answer in self._provider.answer(msgspec.structs.replace(work.call, items=batch)):
-                        if self._is_burst_over():
+                        # A provider that waits for its answers gives the loop its turns by itself.
+                        if turn == self._turn and self._is_burst_over():
                             await self._rest()
+                        turn = self._note_turn()
                         if isinstance(answer, Failure):
                             failure = failure or answer.error
                             retryable = retryable or answer.error.retryable
@@ -207,19 +216,29 @@ class Runner:
             raise AttemptFailed(failure, retryable)
 
     def _is_burst_over(self) -> bool:
-        """Whether the stages have answered for long enough since the loop last had a turn.
+        longest = min(len(self._held) * BURST_SECONDS_A_STAGE, LONGEST_BURST_SECONDS)
+        return time.perf_counter() - self._rested_at > longest
 
-        A provider that waits gives the loop its turns by itself, and begins a new burst with every answer.
-        """
-        now = time.perf_counter()
-        if not self._burst_began:
-            self._burst_began = now
-            asyncio.get_running_loop().call_soon(self._end_burst)
-            return False
-        return now - self._burst_began > min(len(self._held) * BURST_SECONDS_A_STAGE, LONGEST_BURST_SECONDS)
+    def _note_turn(self) -> int:
+        """The number of the loop's present turn; another one stands there as soon as the loop has had one."""
+        if not self._turn_noted:
+            self._turn_noted = True
+            asyncio.get_running_loop().call_soon(self._end_turn)
+        return self._turn
 
-    def _end_burst(self) -> None:
-        self._burst_began = 0.0
+    def _end_turn(self) -> None:
+        self._turn += 1
+        self._turn_noted = False
+
+    async def _begin_burst(self) -> None:
+        """Wait for a burst to ask for the first answer in: not all stages of a job at once, whose first answers go out
+        while others are asked, and the first of them while the client still reads that its job was accepted."""
+        for _ in range(TURNS_OF_AN_ANSWER):
+            await asyncio.sleep(0)
+        if self._rest_over is None and time.perf_counter() - self._rested_at > PAUSE_SECONDS * 10:
+            self._rested_at = time.perf_counter()
+        while self._is_burst_over():
+            await self._rest()
 
     async def _rest(self) -> None:
         """Let everybody else have a turn, since a provider may answer a whole menu without ever waiting.
@@ -233,6 +252,7 @@ class Runner:
         await self._rest_over.wait()
 
     def _end_rest(self) -> None:
+        self._rested_at = time.perf_counter()
         rest_over, self._rest_over = self._rest_over, None
         if rest_over is not None:
             rest_over.set()

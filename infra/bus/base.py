@@ -65,17 +65,23 @@ class Bus(Protocol):
     async def close(self) -> None: ...
 
 
-_HEADER = struct.Struct("!B8sQQI")
+_HEADER = struct.Struct("!B8s8sQQI")
+_ORIGIN = slice(1, 9)
 _ENTRY = struct.Struct("!26sBI")
-_VERSION = 1
+_VERSION = 2
+NOBODY = bytes(8)
 
 
-def encode_message(message: Message) -> bytes:
-    """Bytes of a message: version, epoch, first seq, commit time, count; then for each event job id, name length, data
-    length; then the names and data. The session is the channel's name and is not repeated."""
-    head = [
-        _HEADER.pack(_VERSION, message.epoch.encode(), message.first_seq, message.committed_at_us, len(message.entries))
-    ]
+def origin_of(payload: bytes) -> bytes:
+    """Which process encoded a message: the eight bytes that it chose for itself."""
+    return payload[_ORIGIN]
+
+
+def encode_message(message: Message, origin: bytes = NOBODY) -> bytes:
+    """Bytes of a message: version, origin, epoch, first seq, commit time, count; then for each event job id, name
+    length, data length; then the names and data. The session is the channel's name and is not repeated."""
+    epoch, count = message.epoch.encode(), len(message.entries)
+    head = [_HEADER.pack(_VERSION, origin, epoch, message.first_seq, message.committed_at_us, count)]
     body: list[bytes] = []
     for entry in message.entries:
         name = entry.type.encode()
@@ -87,7 +93,7 @@ def encode_message(message: Message) -> bytes:
 def decode_message(session_id: str, payload: bytes) -> Message:
     """The message back from its bytes. Raises ValueError when they are not one."""
     try:
-        version, epoch, first_seq, committed_at_us, count = _HEADER.unpack_from(payload)
+        version, _origin, epoch, first_seq, committed_at_us, count = _HEADER.unpack_from(payload)
         if version != _VERSION:
             raise ValueError(f"bus message of version {version}, this process speaks {_VERSION}")
         at = _HEADER.size + count * _ENTRY.size

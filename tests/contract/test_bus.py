@@ -222,13 +222,27 @@ async def test_a_bus_survives_the_end_of_redis_and_says_that_there_may_be_a_gap(
         one.bus.publish([message(seq) for seq in range(1, 11)])
         assert time.perf_counter() - began < 0.5, "publishing waits for nobody"
         await wait_for(lambda: one.dropped == 10)
+        assert one.listener.messages == [message(seq) for seq in range(1, 11)], "its own browsers need no Redis"
         await one.bus.subscribe(OTHER)  # new browsers come all the same
         own_redis.start()
         await wait_for(lambda: one.listener.gaps > gaps)
-        one.bus.publish([message(11), message(1, session_id=OTHER)])
-        await wait_for(lambda: len(one.listener.messages) == 2)
+        one.listener.messages.clear()
+        async with on_redis(own_redis) as other:
+            other.bus.publish([message(11), message(1, session_id=OTHER)])
+            await wait_for(lambda: len(one.listener.messages) == 2)
         assert one.listener.messages == [message(11), message(1, session_id=OTHER)]
         assert await one.bus.ping()
+
+
+async def test_what_a_process_publishes_reaches_its_own_browsers_once(own_redis: RedisServer) -> None:
+    async with on_redis(own_redis) as one, on_redis(own_redis) as other:
+        await one.bus.subscribe(SESSION)
+        await other.bus.subscribe(SESSION)
+        one.bus.publish([message(1)])
+        assert one.listener.messages == [message(1)], "it need not go to Redis and back"
+        other.bus.publish([message(2)])
+        await wait_for(lambda: len(other.listener.messages) == 2 and message(2) in one.listener.messages)
+        assert one.listener.messages == [message(1), message(2)], "its own came back"
 
 
 async def test_a_frozen_redis_is_noticed_within_five_seconds(own_redis: RedisServer) -> None:
