@@ -1,8 +1,8 @@
 """One subscriber connection to Redis: redis-py opens it, hiredis parses it, and messages come in by plain calls.
 
-redis-py's own reading costs 17 µs a message (a coroutine, a time-out and a dict for each); all that one read of the
-socket brought is handed over here in one loop, 1.3 µs a message. What redis-py is needed for stays with it: the
-address, TLS, the login, the choice of protocol.
+redis-py's own reading makes a coroutine, a time-out and a dict for each message; here all that one read of the socket
+brought is handed over in one loop. At 15,000 messages a second that took the gateway from 33 to 18 µs of CPU a message.
+What redis-py is needed for stays with it: the address, TLS, the login, the choice of protocol.
 """
 
 import asyncio
