@@ -14,6 +14,8 @@ from infra.bus.base import decode_message
 from loadtests.probe import Watched
 
 CONFIRM_SECONDS = 5.0
+# Nothing came for so long: that was all.
+SETTLE_SECONDS = 0.3
 
 
 class CommitListener(asyncio.Protocol):
@@ -37,8 +39,12 @@ class CommitListener(asyncio.Protocol):
         self._heard.append(data)
         self._confirmed.set()
 
-    def close(self) -> None:
-        """Hear no more."""
+    async def close(self) -> None:
+        """Hear no more; first wait for what is on its way, since a gateway's own browsers have their events before."""
+        heard = -1
+        while len(self._heard) > heard:
+            heard = len(self._heard)
+            await asyncio.sleep(SETTLE_SECONDS)
         if self._transport is not None:
             self._transport.close()
 

@@ -86,7 +86,7 @@ class Whole:
             probes = await crew.gather(math.ceil(PACED_SECONDS / pace))
             with without_collecting():
                 paced = await submit_evenly(probes, WORK, pace)
-            listener.close()
+            await listener.close()
             crew.leave()
         delays = sorted(delays_ms(paced.seen, listener.times()))
         figures = {

@@ -42,7 +42,7 @@ async def test_every_event_has_a_commit_before_its_arrival(crew: Crew, redis_ser
     listener = CommitListener()
     await listener.start(redis_server.port)
     paced = await submit_evenly(await crew.gather(LOAD.sessions), LOAD, pace_seconds=0.01)
-    listener.close()
+    await listener.close()
     delays = delays_ms(paced.seen, listener.times())
     assert len(delays) == LOAD.results + LOAD.sessions * OTHER_EVENTS
     assert min(delays) >= 0
