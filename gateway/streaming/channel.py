@@ -340,6 +340,15 @@ class Channel:
                 self.base = seq - 1
             self._unshare()
 
+    async def has_kept(self, seq: int) -> bool:
+        """Whether the log, as it is now, still has what follows `seq`."""
+        page = await self._pages.read(self.session_id, seq, 1)
+        if page is None or page.position.epoch != self.epoch:
+            self.lose()
+            return False
+        self.trimmed = max(self.trimmed, page.position.trimmed)
+        return seq >= self.trimmed
+
     async def page(self, seq: int) -> Page | None:
         """A page of the log that holds what follows `seq`; None when the session is gone."""
         return await self._pages.covering(self.session_id, self.epoch, seq)

@@ -64,10 +64,11 @@ class Cursor:
         if self.seq >= channel.head or await channel.warm(self.seq):
             return not channel.lost
         try:
-            await self._page()
+            page = await self._page()
         except CursorLost:
             return False
-        return True
+        # A kept page may be older than the last trim, and end before the ring begins: a part must not be all there is.
+        return page.reached >= channel.base or await channel.has_kept(self.seq)
 
     async def advance(self) -> Batch | None:
         """The next frames, or None at the head. Raises CursorLost, DatabaseUnavailable."""
