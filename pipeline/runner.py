@@ -237,7 +237,7 @@ class Runner:
             await asyncio.sleep(0)
         if self._rest_over is None and time.perf_counter() - self._rested_at > PAUSE_SECONDS * 10:
             self._rested_at = time.perf_counter()
-        while self._is_burst_over():
+        if self._is_burst_over():
             await self._rest()
 
     async def _rest(self) -> None:
