@@ -231,8 +231,10 @@ class Runner:
         self._turn_noted = False
 
     async def _begin_burst(self) -> None:
-        """Wait for a burst to ask for the first answer in: not all stages of a job at once, whose first answers go out
-        while others are asked, and the first of them while the client still reads that its job was accepted."""
+        """Wait before the first answer: for the client's next request, and for a burst that is not over.
+
+        The client that submitted is about to open its stream, and would be behind eight first answers.
+        """
         for _ in range(TURNS_OF_AN_ANSWER):
             await asyncio.sleep(0)
         if self._rest_over is None and time.perf_counter() - self._rested_at > PAUSE_SECONDS * 10:
