@@ -342,11 +342,11 @@ class Channel:
 
     async def has_kept(self, seq: int) -> bool:
         """Whether the log, as it is now, still has what follows `seq`."""
-        page = await self._pages.read(self.session_id, seq, 1)
-        if page is None or page.position.epoch != self.epoch:
+        position = await self._pages.position(self.session_id)
+        if position is None or position.epoch != self.epoch:
             self.lose()
             return False
-        self.trimmed = max(self.trimmed, page.position.trimmed)
+        self.trimmed = max(self.trimmed, position.trimmed)
         return seq >= self.trimmed
 
     async def page(self, seq: int) -> Page | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.streaming.batch import Kept, keep
-from infra.database.log import LogPage
+from infra.database.log import LogPage, LogPosition
 
 PAGE_EVENTS = 500
 # Kept pages of the whole process.
@@ -25,6 +25,8 @@ class LogReader(Protocol):
     """What pages are read from."""
 
     async def page(self, session_id: str, after: int, limit: int) -> LogPage | None: ...
+
+    async def position(self, session_id: str) -> LogPosition | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,10 @@ class Pages:
         """A page straight from the log, counted and neither shared nor kept."""
         self._count_read()
         return await self._log.page(session_id, after, limit or PAGE_EVENTS)
+
+    async def position(self, session_id: str) -> LogPosition | None:
+        """Where the log stands now; asked for many sessions at once, it is one query and no page."""
+        return await self._log.position(session_id)
 
     async def covering(self, session_id: str, epoch: str, seq: int) -> Page | None:
         """A page that holds what follows `seq`, as far as the log has it; None when there is no such session.

@@ -35,9 +35,10 @@ BUSY_TIMEOUT_MS = 1000
 CACHE_KIB = 8192
 # A process that freezes inside a transaction would keep its row locks, and with them the group commit of every other
 # gateway, until somebody kills it. So the server ends a session that is silent for so long between two statements. Ours
-# are silent while they encode the rows of the next one: 0.4 s for 10,000 rows, on a busy machine more. It does not end
-# a session whose client froze in the middle of a statement. In milliseconds.
-POSTGRES_SETTINGS = {"idle_in_transaction_session_timeout": "15000"}
+# are silent while they encode the rows of the next one: 0.4 s for 10,000 rows, on a busy machine more. It must be well
+# below what clients wait for an answer. It does not end a session whose client froze in the middle of a statement. In
+# milliseconds.
+POSTGRES_SETTINGS = {"idle_in_transaction_session_timeout": "5000"}
 
 # How long a writer waits for the one before it in this process.
 TURN_SECONDS = 30.0

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.parametrize("database_settings", ["postgresql"], indire
 @pytest.fixture
 async def frozen(database_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Store]:
     """Another process on the same database. Its patience in a transaction is shortened so that the test is short."""
-    assert int(engine.POSTGRES_SETTINGS["idle_in_transaction_session_timeout"]) <= 15_000
+    assert int(engine.POSTGRES_SETTINGS["idle_in_transaction_session_timeout"]) <= 5_000
     monkeypatch.setitem(engine.POSTGRES_SETTINGS, "idle_in_transaction_session_timeout", str(IDLE_MS))
     async with Store(database_settings) as store:
         yield store
@@ -50,7 +50,7 @@ async def test_every_connection_has_the_limit_also_after_a_rollback(store: Store
     limit = text("SELECT current_setting('idle_in_transaction_session_timeout')")
     for open_one in (store.database.read, store.database.snapshot, store.database.write):
         async with open_one() as connection:
-            assert await connection.scalar(limit) == "15s"
+            assert await connection.scalar(limit) == "5s"
 
 
 async def test_a_server_that_can_is_told_to_end_transactions_that_take_too_long(

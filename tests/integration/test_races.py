@@ -181,7 +181,8 @@ def test_two_cancels_at_once_are_one(start: Start) -> None:
 
 @pytest.mark.timeout(120)
 def test_two_retries_of_a_stage_at_once_begin_one_attempt(start: Start) -> None:
-    place = start(SYNTHETIC__FAILURE_RATE="1.0")
+    # Long enough that the new attempt can't have failed already, and be retried rightly, when the second one comes.
+    place = start(SYNTHETIC__FAILURE_RATE="1.0", SYNTHETIC__LATENCY_MS="250")
     job = place.here.submit(menu_of(2))
     assert wait_for_end(job)["status"] == "failed"
     there = place.elsewhere(job)

@@ -56,8 +56,15 @@ class ListedLog:
     set_back: list[Channel] = field(default_factory=list)
 
     @property
-    def position(self) -> LogPosition:
+    def stands_at(self) -> LogPosition:
         return LogPosition(self.epoch, len(self.entries), self.trimmed)
+
+    async def position(self, session_id: str) -> LogPosition | None:
+        assert session_id == SESSION
+        await asyncio.sleep(0)
+        if self.away:
+            raise DatabaseUnavailable
+        return self.stands_at
 
     def commit(self, *job_ids: str, name: str = "item.updated") -> Message:
         """Append an event for each job; returns what goes to the bus."""
@@ -75,7 +82,7 @@ class ListedLog:
         # What a query sees is fixed when it runs; how long its answer travels is another matter.
         kept = [(seq, entry) for seq, entry in enumerate(self.entries, 1) if seq > max(after, self.trimmed)]
         page = tuple(kept[: min(limit, self.most_in_a_page)])
-        position = self.position
+        position = self.stands_at
         await asyncio.sleep(0)
         if self.gate is not None:
             await self.gate.wait()
@@ -85,4 +92,4 @@ class ListedLog:
         """A channel of this log as it stands now."""
         pages = Pages(self, lambda: None)
         rings = Budget(1_000_000_000)
-        return Channel(SESSION, self.position, pages, rings, ring_events, self.repairs.append, self.set_back.append)
+        return Channel(SESSION, self.stands_at, pages, rings, ring_events, self.repairs.append, self.set_back.append)

@@ -98,11 +98,11 @@ async def test_a_lost_last_message_is_healed_by_the_next_sweep() -> None:
     cursor = Cursor(channel, 0)
     log.commit(A)
     assert await cursor.advance() is None
-    channel.note(log.position)
+    channel.note(log.stands_at)
     await let_repairs_end(channel)
     assert await read_all(cursor) == [1]
     assert log.repairs == ["sweep"]
-    channel.note(log.position)
+    channel.note(log.stands_at)
     assert log.repairs == ["sweep"], "nothing is missing any more"
 
 
@@ -125,11 +125,11 @@ async def test_a_repair_that_fails_is_begun_again_by_the_next_sweep() -> None:
     log = ListedLog(away=True)
     channel = log.channel()
     log.commit(A)
-    channel.note(log.position)
+    channel.note(log.stands_at)
     await let_repairs_end(channel)
     assert channel.head == 0
     log.away = False
-    channel.note(log.position)
+    channel.note(log.stands_at)
     await let_repairs_end(channel)
     assert channel.head == 1
 
@@ -142,7 +142,7 @@ async def test_a_channel_that_retention_overtook_sends_its_cursors_to_a_snapshot
     cursor = Cursor(channel, 1)
     log.commit(*[A] * behind)  # lost
     log.trimmed = len(log.entries)  # retention removes a session's whole log at once
-    channel.note(log.position)
+    channel.note(log.stands_at)
     await let_repairs_end(channel)
     with pytest.raises(CursorLost):
         await cursor.advance()
@@ -173,7 +173,7 @@ async def test_another_epoch_ends_every_cursor_however_it_is_noticed(notice: str
         channel.receive(message)
         await let_repairs_end(channel)
     elif notice == "sweep":
-        channel.note(log.position)
+        channel.note(log.stands_at)
     else:
         with pytest.raises(CursorLost):
             await old.advance()
@@ -237,7 +237,7 @@ async def test_a_closed_channel_leaves_no_read_behind() -> None:
     log = ListedLog(gate=asyncio.Event())
     channel = log.channel()
     log.commit(A)
-    channel.note(log.position)
+    channel.note(log.stands_at)
     reader = asyncio.create_task(Cursor(channel, 0).advance())
     await let_repairs_end(channel)
     await channel.close()

@@ -104,7 +104,7 @@ class ChannelHistories(RuleBasedStateMachine):
 
     @rule()
     def sweep(self) -> None:
-        self.run(self._call(self.channel.note, self.log.position))
+        self.run(self._call(self.channel.note, self.log.stands_at))
 
     @rule(turns=st.integers(1, 6))
     def let_time_pass(self, turns: int) -> None:
@@ -215,7 +215,7 @@ class ChannelHistories(RuleBasedStateMachine):
         """The bus is silent, the database is there, the sweep comes round: within a few rounds everyone has all."""
         self.log.away = False
         for _ in range(4):
-            self.channel.note(self.log.position)
+            self.channel.note(self.log.stands_at)
             for _ in range(60):
                 await asyncio.sleep(0)
             assert self.channel.lost or self.channel.epoch == self.log.epoch

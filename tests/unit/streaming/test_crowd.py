@@ -107,7 +107,7 @@ async def test_retention_that_overtakes_the_channel_sends_the_live_ones_away_wit
     channel.receive(log.commit(A, A))  # held back
     log.commit(A, A)  # lost
     log.trimmed = 3
-    channel.note(log.position)
+    channel.note(log.stands_at)
     for _ in range(10):
         await asyncio.sleep(0)
     assert listener.lost

@@ -154,7 +154,7 @@ class CrowdHistories(RuleBasedStateMachine):
             pages, rings = Pages(log, lambda: None), Budget(1_000_000)
             return Channel(
                 SESSION,
-                log.position,
+                log.stands_at,
                 pages,
                 rings,
                 ring,
@@ -200,7 +200,7 @@ class CrowdHistories(RuleBasedStateMachine):
     @precondition(lambda self: self.channel.head < len(self.log.entries))
     @rule()
     def sweep(self) -> None:
-        self._call(self.channel.note, self.log.position)
+        self._call(self.channel.note, self.log.stands_at)
 
     @rule(turns=st.integers(1, 6))
     def let_time_pass(self, turns: int) -> None:
@@ -319,7 +319,7 @@ class CrowdHistories(RuleBasedStateMachine):
         """The bus is silent, the database is there, the sweep comes round: everybody has all, is over, or was lost."""
         self.log.away = False
         for _ in range(4):
-            self.channel.note(self.log.position)
+            self.channel.note(self.log.stands_at)
             for _ in range(60):
                 await asyncio.sleep(0)
             self.flusher.write_all()

@@ -210,7 +210,7 @@ def test_what_a_join_and_a_full_ring_flush_is_counted_once_like_everything_else(
     async def live(flusher: Flusher, metrics: Metrics) -> None:
         log = ListedLog()
         pages, rings = Pages(log, lambda: None), Budget(1_000_000)
-        channel = Channel(SESSION, log.position, pages, rings, 4, log.repairs.append, log.set_back.append, flusher)
+        channel = Channel(SESSION, log.stands_at, pages, rings, 4, log.repairs.append, log.set_back.append, flusher)
         listeners = [Listener(), Listener(), Listener()]
         channel.join(listeners[0], None)
         channel.join(listeners[1], JOBS[0])
@@ -238,7 +238,7 @@ def test_the_latency_is_that_of_the_event_that_waited_longest() -> None:
     async def live(flusher: Flusher, metrics: Metrics) -> None:
         log = ListedLog()
         pages, rings = Pages(log, lambda: None), Budget(1_000_000)
-        channel = Channel(SESSION, log.position, pages, rings, 4, log.repairs.append, log.set_back.append, flusher)
+        channel = Channel(SESSION, log.stands_at, pages, rings, 4, log.repairs.append, log.set_back.append, flusher)
         channel.join(Listener(), None)
         for age in (0.75, 0.5, 0.25):
             message = log.commit(JOBS[0])

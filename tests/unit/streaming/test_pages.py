@@ -20,7 +20,7 @@ A, B, _ = JOBS
 
 def channel_over(log: ListedLog, pages: Pages, ring_events: int = 16, rings: Budget | None = None) -> Channel:
     rings = rings or Budget(1_000_000_000)
-    return Channel(SESSION, log.position, pages, rings, ring_events, log.repairs.append, log.set_back.append)
+    return Channel(SESSION, log.stands_at, pages, rings, ring_events, log.repairs.append, log.set_back.append)
 
 
 @pytest.fixture(autouse=True)
@@ -168,7 +168,7 @@ async def test_a_log_that_ends_before_what_is_known_was_set_back() -> None:
     channel.receive(log.commit(A, A, A))
     before = channel.head
     del log.entries[1:]
-    channel.note(log.position, known_head=before)
+    channel.note(log.stands_at, known_head=before)
     assert log.set_back == [channel]
 
 
