@@ -38,7 +38,7 @@ SEED ?=
 faults: setup system-packages ## ten minutes of random faults; writes docs/faults.md and its picture (SECONDS=, SEED=)
 	@$(BIN)/python -m tests.faults.run --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) --write docs
 
-# Nothing else should run on the machine meanwhile. ARGS='--pairs 9' for more rounds.
+# Nothing else should run on the machine meanwhile. ARGS='--pairs 9' for more rounds; fewer than 5 write nothing.
 bench: $(VENV)/.ready-bench ## every bar against its peers, at most 15 minutes; writes loadtests/results/bench.* and the README's table
 	@.ci/system-packages bench
 	@$(BIN)/python -m loadtests.bench $(ARGS)
@@ -47,7 +47,7 @@ bench-%: $(VENV)/.ready-bench ## one bar: make bench-P1
 	@.ci/system-packages bench
 	@$(BIN)/python -m loadtests.bench $* $(ARGS)
 
-knee: $(VENV)/.ready-bench ## realistic guests at growing load until the knee, 4 minutes; writes loadtests/results/knee.*
+knee: $(VENV)/.ready-bench ## realistic guests at growing load until the knee, under 4 minutes; writes loadtests/results/knee.* and the README's lines
 	@$(BIN)/python -m loadtests.knee $(ARGS)
 
 system-packages: ## what the tests need of the system: redis-server, postgresql, chromium, a CJK font

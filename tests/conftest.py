@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.contract.wire.options import add_options
 from tests.servers import PostgresServer, RedisServer, Server, read_tail
@@ -14,6 +15,11 @@ from tests.servers import PostgresServer, RedisServer, Server, read_tail
 # that: Ctrl-C would do nothing there.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# An example may take as long as a starved machine makes it take: how long is no property of the code. What a CI
+# machine's own profile says besides (Hypothesis picks it by the variable CI) stays.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 # From the quickest to the slowest, so that a mistake shows early. A test's folder is its tier, and its marker.
 TIERS = ("unit", "contract", "integration", "faults", "browser")

@@ -64,6 +64,14 @@ def read_tail(log: Path) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
 
 
+def has_ended(process: psutil.Process) -> bool:
+    """Whether a process is gone, or only waits to be buried: an orphan's new parent may take its time."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 class Server(ABC):
     """One server process: started, stopped, killed, paused, and started again on the same port and folder."""
 
@@ -121,15 +129,21 @@ class Server(ABC):
             raise ServerError(f"{self.name} did not stop in {STOP_SECONDS:g} s\n{read_tail(self.log)}") from None
 
     def kill(self) -> None:
-        """End the process and all its children at once (SIGKILL), as a crash of the machine would."""
+        """End the process and all its children at once (SIGKILL), as a crash of the machine would, and see them gone.
+
+        Until then they hold ports, files and memory that the next start needs.
+        """
         if self.process is None:
             return
+        family: list[psutil.Process] = []
         with suppress(psutil.NoSuchProcess):
-            family = psutil.Process(self.process.pid)
-            for process in [family, *family.children(recursive=True)]:
-                with suppress(psutil.NoSuchProcess):
-                    process.kill()
+            head = psutil.Process(self.process.pid)
+            family = [head, *head.children(recursive=True)]
+        for process in family:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         self.process.wait(STOP_SECONDS)
+        wait_until(lambda: all(map(has_ended, family)), STOP_SECONDS, f"the processes of {self.name} end")
 
     def pause(self) -> None:
         """Freeze the process (SIGSTOP): its sockets stay open and nothing answers."""
@@ -198,7 +212,7 @@ class PostgresServer(Server):
 
     PostgreSQL refuses to run as root: there its programs run as `postgres` or `nobody`, who then owns the folder.
     `fsync` is off: a killed server loses nothing, a machine without power would. `synchronous_commit` stays on: without
-    it a kill loses the commits of the last 0.6 s, which the tests of crashes would report as ours.
+    it a kill loses the last seconds' commits, which the tests of crashes would report as ours.
     """
 
     name = "postgres"
@@ -241,6 +255,9 @@ class PostgresServer(Server):
             "max_connections": str(self.max_connections),
             "fsync": "off",
             "full_page_writes": "off",
+            # The longest there is: what nobody has committed stays in the server's memory, and a kill loses it. Tests
+            # of crashes need such a loss; by default it would be in the system's hands within 0.2 s, and survive.
+            "wal_writer_delay": "10s",
             # In the server's own folder: a killed server would leave its segments in /dev/shm for ever.
             "dynamic_shared_memory_type": "mmap",
         }
@@ -249,7 +266,9 @@ class PostgresServer(Server):
 
     def answers(self) -> bool:
         check = [find_program("pg_isready"), "-q", "-t", "1", "-h", str(self.directory), "-p", str(self.port)]
-        return subprocess.run(check, stdin=subprocess.DEVNULL, timeout=5, check=False).returncode == 0
+        with suppress(subprocess.TimeoutExpired):  # on a starved machine the program itself may not get that far
+            return subprocess.run(check, stdin=subprocess.DEVNULL, timeout=5, check=False).returncode == 0
+        return False
 
     def url(self, database: str) -> str:
         """What STAGECAST_DATABASE__URL takes for `database`."""

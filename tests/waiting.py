@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 POLL_SECONDS = 0.005
 
 
-async def wait_for(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 5.0) -> None:
+# The default is long because a machine with two cores and several tenants may starve a process for seconds.
+async def wait_for(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 20.0) -> None:
     """Poll a condition, plain or awaitable, until it is true. Raises TimeoutError."""
     async with asyncio.timeout(seconds):
         while True:

@@ -1,11 +1,13 @@
 """The benchmark: every bar against its peers, in turn, on one machine. `python -m loadtests.bench [P1 P2 ...]`
 
 Writes loadtests/results/bench.json, bench.md, bench-*.svg and the README's table. A run of some bars replaces only
-their rows. With `--only` nothing is written.
+their rows. With `--only` nothing is written, nor for a bar that had fewer rounds than it needs or no peer. Exit code 1
+when a run failed, a peer of a goal was absent or rounds were missing; a goal that is missed only says so.
 """
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,9 +16,9 @@ import uvloop
 from loadtests.bench import delivery, whole
 from loadtests.bench.bars import Bar, Outcome
 from loadtests.bench.machine import on_core, pick_cores
-from loadtests.bench.pairs import say, take_turns
+from loadtests.bench.pairs import Say, judge, lacks, say, take_turns
 from loadtests.bench.readme import update_readme
-from loadtests.bench.record import RESULTS, Circumstances, look_around, read_record, write_record
+from loadtests.bench.record import RESULTS, Circumstances, Row, look_around, read_record, write_record
 from loadtests.bench.table import to_markdown
 from loadtests.bench.versions import versions
 
@@ -39,7 +41,9 @@ def chosen_bars(bars: Sequence[Bar], names: Sequence[str], only: Sequence[str]) 
     if not only:
         return chosen
     return [
-        replace(bar, programs=[one for one in (*bar.programs, *bar.others) if one in only], others=(), goals=())
+        replace(
+            bar, programs=[one for one in (*bar.programs, *bar.others) if one in only], others=(), attempts=(), goals=()
+        )
         for bar in chosen
     ]
 
@@ -50,7 +54,7 @@ async def measure(bars: Sequence[Bar], pairs: int | None) -> list[Outcome]:
 
 
 def main() -> int:
-    """Measure and write the report; 1 when a run failed."""
+    """Measure and write the report; 1 when a run failed or something was missing."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.bench", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("bars", nargs="*", help="P1, P2 ...; none: all")
     parser.add_argument("--pairs", type=int, help="rounds, instead of the bars' own number")
@@ -60,19 +64,54 @@ def main() -> int:
     chosen = chosen_bars(bars, options.bars, options.only)
     command = " ".join(["python -m loadtests.bench", *sys.argv[1:]])
     circumstances = look_around(command, versions(delivery.HUBS.values()))
+    began = time.monotonic()
     with on_core(pick_cores().others):
         outcomes = uvloop.run(measure(chosen, options.pairs))
-    if not options.only:
-        write_report(outcomes, [bar.name for bar in bars], circumstances)
-    return 1 if any(outcome.failures for outcome in outcomes) else 0
+    circumstances = replace(circumstances, seconds=time.monotonic() - began)
+    say(budget(outcomes))
+    failed = any(outcome.failures for outcome in outcomes)
+    if options.only:
+        return int(failed)
+    if whole := whole_outcomes(chosen, outcomes, options.pairs):
+        write_report(whole, bars, circumstances)
+    return int(failed or len(whole) < len(outcomes))
 
 
-def write_report(outcomes: Sequence[Outcome], names: Sequence[str], circumstances: Circumstances) -> None:
+def whole_outcomes(
+    bars: Sequence[Bar], outcomes: Sequence[Outcome], pairs: int | None, tell: Say = say
+) -> list[Outcome]:
+    """Those that may stand in the report: every goal has its rounds, or a failed run is the reason that it has not."""
+    whole = []
+    for bar, outcome in zip(bars, outcomes, strict=True):
+        missing = lacks(outcome, bar.pairs)
+        too_short = pairs is not None and pairs < bar.pairs
+        if too_short or (missing and not outcome.failures):
+            reason = "; ".join(missing) or f"{pairs} of {bar.pairs} rounds"
+            tell(f"{bar.name}: not written, something is missing: {reason}")
+        else:
+            whole.append(outcome)
+    return whole
+
+
+def budget(outcomes: Sequence[Outcome]) -> str:
+    """How long each bar took: `P1 98 s, P2 61 s; together 2.7 minutes`."""
+    parts = ", ".join(f"{outcome.name} {outcome.seconds:.0f} s" for outcome in outcomes)
+    return f"{parts}; together {sum(outcome.seconds for outcome in outcomes) / 60:.1f} minutes"
+
+
+def judge_anew(rows: Sequence[Row], bars: Sequence[Bar]) -> None:
+    """Hold what was measured against the goals of today: an old row may have been judged by other rules."""
+    for row, bar in ((row, bar) for row in rows for bar in bars if bar.name == row.outcome.name):
+        row.outcome.verdicts = [judge(goal, bar.programs[0], row.outcome, bar.pairs) for goal in bar.goals]
+
+
+def write_report(outcomes: Sequence[Outcome], bars: Sequence[Bar], circumstances: Circumstances) -> None:
     """JSON, Markdown, README and plots of all bars that were ever measured, these ones anew."""
     record = read_record()
     record.take(outcomes, circumstances)
+    rows = record.in_order([bar.name for bar in bars])
+    judge_anew(rows, bars)
     write_record(record)
-    rows = record.in_order(names)
     (RESULTS / "bench.md").write_text(to_markdown(rows))
     update_readme(rows)
     try:

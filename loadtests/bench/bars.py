@@ -1,6 +1,6 @@
 """What a bar is: work that two programs do in turn, a figure of each run, and the ratio or the limit to reach."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -19,12 +19,13 @@ class Kind(StrEnum):
 class Goal:
     """A limit that a figure has to keep, for example `cpu_us_per_event` at most 0.35 times that of nchan.
 
-    `at_least` turns the direction round: results per second of a ratio of 30 or more.
+    `at_least` turns the direction round: results per second of a ratio of 30 or more. Without a `limit` the figure is
+    only shown beside the peer's, good or bad.
     """
 
     figure: str
     kind: Kind
-    limit: float
+    limit: float | None = None
     peer: str = ""
     at_least: bool = False
 
@@ -34,30 +35,36 @@ class Run:
     """One measured run of one program: its figures by name, the unit being the name's last part (`p99_ms`).
 
     `pair` numbers the round in which the programs took turns. A run that lost, doubled or reordered anything is no run:
-    it raises.
+    it raises. `seconds`: how long it took in all, starts and warm-up included.
     """
 
     program: str
     pair: int
     figures: dict[str, float]
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A goal with what was measured: median, lowest and highest of the pairs, or None when no pair is whole."""
+    """A goal with what was measured: median, lowest and highest of the rounds, or None when no round is whole.
+
+    `rounds` is how many values these are of. `reached` None: there is no limit to reach.
+    """
 
     goal: Goal
     measured: float | None
     lowest: float | None
     highest: float | None
-    reached: bool
+    reached: bool | None
+    rounds: int = 0
 
 
 @dataclass(slots=True)
 class Outcome:
     """What became of a bar: every run, the verdicts, and which programs could not take part and why.
 
-    `failures` are runs that raised, with their reason; one of them is enough and no goal is reached.
+    `failures` are runs that raised, with their reason; one of them is enough and no goal is reached. `loads` says for
+    which programs the work was another one; `attempts`, what became of work that a peer could not do.
     """
 
     name: str
@@ -68,6 +75,9 @@ class Outcome:
     absent: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    loads: dict[str, str] = field(default_factory=dict)
+    attempts: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +86,9 @@ class Bar:
 
     `measure(program, pair)` starts the program afresh, lets it do the work and returns its run; `programs` are ours and
     the peers' names in the order in which they take turns. `others` run only in the first pairs that `other_pairs`
-    says: they stand in the table and no goal looks at them.
+    says: they stand in the table and no goal with a limit looks at them. `pairs` is also how many values a goal needs.
+    `attempts` run once, after the rounds; they are expected to fail, and show why a peer's load is no higher. When one
+    of `may_fail` fails, that is told of it in the same place, and is no failure of the bar; no goal may be about it.
     """
 
     name: str
@@ -88,3 +100,6 @@ class Bar:
     other_pairs: int = 1
     pairs: int = 5
     notes: Sequence[str] = ()
+    loads: Mapping[str, str] = field(default_factory=dict)
+    attempts: Sequence[str] = ()
+    may_fail: Sequence[str] = ()

@@ -1,4 +1,7 @@
-"""When each event was committed, as the committing process says it on the bus.
+"""When each event was about to be committed, as the committing process says it on the bus.
+
+It stamps a message (`committed_at_us`) when the transaction numbers its events: before it writes them, and before
+COMMIT. What is counted from there is longer than from the commit, by the transaction's last statements and the COMMIT.
 
 A listener beside the gateway's own: it only keeps what Redis sends (one call per read, no parsing), so that it hardly
 disturbs the client that measures, and reads it when the run is over.
@@ -49,7 +52,7 @@ class CommitListener(asyncio.Protocol):
             self._transport.close()
 
     def times(self) -> dict[str, dict[int, int]]:
-        """Unix microseconds of every event's commit, by session and number."""
+        """Unix microseconds of every event's stamp, by session and number."""
         reader = hiredis.Reader()
         for data in self._heard:
             reader.feed(data)
@@ -60,7 +63,7 @@ class CommitListener(asyncio.Protocol):
 
 
 def add_reply(committed: dict[str, dict[int, int]], reply: Any) -> None:
-    """Note the commit of each event of a message; a confirmation of the subscription has none."""
+    """Note the stamp of each event of a message; a confirmation of the subscription has none."""
     kind, _pattern, channel, *payload = reply
     if kind != b"pmessage":
         return
@@ -71,10 +74,10 @@ def add_reply(committed: dict[str, dict[int, int]], reply: Any) -> None:
 
 
 def delays_ms(seen: Sequence[Watched], committed: dict[str, dict[int, int]]) -> list[float]:
-    """From the commit of each event until its browser had it, whole.
+    """From the stamp of each event, just before its commit, until its browser had it, whole.
 
     Events that were committed before their browser had come are in it, too. Sessions are new, so that the n-th event of
-    a browser has the number n. Raises KeyError for an event of which no commit was heard.
+    a browser has the number n. Raises KeyError for an event of which nothing was heard on the bus.
     """
     delays: list[float] = []
     for one in seen:

@@ -61,9 +61,12 @@ class Tally:
 
 
 class Stream(asyncio.BufferedProtocol):
-    """One browser. `last` is the number of the last event that came; events are to be 1, 2, 3..."""
+    """One browser. `last` is the number of the last event that came; events are to be 1, 2, 3...
 
-    __slots__ = ("_buffer", "_head", "_opened", "_tail", "_tally", "_target", "_transport", "last")
+    `beaten`: something that ended no event has come, as a heartbeat does. Whoever waits for one sets it to False first.
+    """
+
+    __slots__ = ("_buffer", "_head", "_opened", "_tail", "_tally", "_target", "_transport", "beaten", "last")
 
     def __init__(self, target: Target, buffer: bytearray, tally: Tally, first: int = 1) -> None:
         self._target = target
@@ -74,6 +77,7 @@ class Stream(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.last = first - 1
+        self.beaten = False
 
     @property
     def channel(self) -> int:
@@ -90,7 +94,7 @@ class Stream(asyncio.BufferedProtocol):
         self._transport.write(self._target.request)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._fail(f"closed by the server after event {self.last}: {error}")
+        self._fail(f"closed by the server after event {self.last}" + (f": {error}" if error else ""))
 
     async def opened(self) -> None:
         """Wait for the response's head. Raises CrowdError for any other than that of an event stream."""
@@ -117,6 +121,7 @@ class Stream(asyncio.BufferedProtocol):
     def _take(self, buffer: bytearray | bytes, size: int) -> None:
         count = buffer.count(MARK, 0, size)
         if not count:
+            self.beaten = True
             self._tail = (self._tail + buffer[:size])[-TAIL_BYTES:]
             return
         end = buffer.rfind(MARK, 0, size)
@@ -179,6 +184,7 @@ class Auditor(Stream):
         end = data.rfind(MARK) + 1
         self._rest = data[end:]
         if not end:
+            self.beaten = True
             return
         numbers = NUMBERS.findall(_CHUNK_HEADER.sub(b"", data[:end]))
         for number in numbers:

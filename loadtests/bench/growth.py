@@ -5,8 +5,10 @@ them. The long past (a million events of 5,600 other sessions, see `old_log.py`)
 the rounds share: they add 4 % to it each.
 """
 
+import sqlite3
 import statistics
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -55,6 +57,7 @@ class Growth:
             await crew.work(WORK)
             rounds = [await crew.work(WORK) for _ in range(3)]
             crew.leave()
+        check_past(await self._past())
         return rounds
 
     async def _past(self) -> Path:
@@ -67,15 +70,26 @@ class Growth:
             await crew.work(Load(1, WORK.dishes))
             crew.leave()
         grow_past(path, PAST_EVENTS)
+        check_past(path)
         self._directory = directory
         return path
 
 
+def check_past(database: Path, events: int = PAST_EVENTS) -> None:
+    """Raise RuntimeError when the log is shorter than it has to be: the retention may have taken something."""
+    with closing(sqlite3.connect(database)) as connection:
+        (count,) = connection.execute("SELECT count(*) FROM event").fetchone()
+    if count < events:
+        raise RuntimeError(f"{count} events in a log that should have {events}")
+
+
 def growth_figures(plain: Sequence[Round], grown: dict[str, list[Round]]) -> dict[str, float]:
-    """Processor and wall time per result: medians, and the ratios that the goals look at."""
+    """Processor and wall time per result: medians, and the ratios that the goals look at; and our client's share."""
+    everything = [*plain, *(one for rounds in grown.values() for one in rounds)]
+    share = sum(one.client_seconds for one in everything) / sum(one.seconds for one in everything)
     cpu = statistics.median(one.cpu_us_per_result for one in plain)
     wall = statistics.median(one.wall_us_per_result for one in plain)
-    figures = {"plain_cpu_us": cpu, "plain_wall_us": wall}
+    figures = {"plain_cpu_us": cpu, "plain_wall_us": wall, "client_share": share}
     for name, rounds in grown.items():
         grown_cpu = statistics.median(one.cpu_us_per_result for one in rounds)
         grown_wall = statistics.median(one.wall_us_per_result for one in rounds)

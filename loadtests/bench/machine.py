@@ -11,6 +11,10 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 
 
+class ProcessEnded(Exception):
+    """A measured process is gone, and with it what it used."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cores:
     """Where the two sides of a measurement run: the measured process, and all the rest. None: nothing is pinned."""
@@ -48,14 +52,46 @@ def family(pid: int) -> list[int]:
 def cpu_seconds(pids: list[int]) -> float:
     """User and system time of these processes so far, threads that have ended included.
 
-    The kernel's processor clock of a process (clock_getcpuclockid(3)): nanoseconds, where /proc/PID/stat has steps of
-    10 ms, which would be 3 % of a run of three seconds.
+    Raises ProcessEnded: what one of them used would be missing in the sum.
     """
-    total = 0
     for pid in pids:
-        with suppress(OSError):  # it has ended
-            total += time.clock_gettime_ns((~pid << 3) | 2)
-    return total / 1e9
+        if not is_alive(pid):
+            raise ProcessEnded(f"process {pid} ended while it was measured")
+    return sum(_cpu_ns(pid) for pid in pids) / 1e9
+
+
+def cpu_of_each(pids: list[int]) -> dict[int, float]:
+    """The same of each that is still there, for servers whose helpers come and go (PostgreSQL's workers)."""
+    found = {}
+    for pid in pids:
+        with suppress(ProcessEnded):
+            found[pid] = _cpu_ns(pid) / 1e9
+    return found
+
+
+def cpu_spent(before: dict[int, float], after: dict[int, float]) -> float:
+    """Seconds between two looks. What a helper used that ended between them is lost: some milliseconds."""
+    return sum(seconds - before.get(pid, 0.0) for pid, seconds in after.items())
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process has not ended; one that nobody has waited for yet (a zombie) has."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
+
+
+def _cpu_ns(pid: int) -> int:
+    """The kernel's processor clock of a process (clock_getcpuclockid(3)).
+
+    It counts nanoseconds, where /proc/PID/stat has steps of 10 ms: 3 % of a run of three seconds.
+    """
+    try:
+        return time.clock_gettime_ns((~pid << 3) | 2)
+    except OSError as error:
+        raise ProcessEnded(f"process {pid} ended while it was measured") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +103,13 @@ class Memory:
 
 
 def memory(pids: list[int]) -> Memory:
-    """What they hold now. Kernel memory (socket buffers) is in neither."""
+    """What they hold now. Kernel memory (socket buffers) is in neither. Raises OSError for one that has ended."""
     rss = pss = 0
     for pid in pids:
-        with suppress(OSError):
-            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-            sizes = {line.partition(":")[0]: int(line.split()[1]) * 1024 for line in lines[1:]}
-            rss += sizes["Rss"]
-            pss += sizes["Pss"]
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        sizes = {line.partition(":")[0]: int(line.split()[1]) * 1024 for line in lines[1:]}
+        rss += sizes["Rss"]
+        pss += sizes["Pss"]
     return Memory(rss, pss)
 
 

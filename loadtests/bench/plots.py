@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from loadtests.bench.bars import Verdict
+from loadtests.bench.figures import MORE_IS_BETTER, label, median_of, number
 from loadtests.bench.record import RESULTS, Row
-from loadtests.bench.table import label, limit, measured, median_of, number
+from loadtests.bench.table import limit, measured
 
 OURS, PEER, MISSED = "#1f6f8b", "#b9b4a7", "#c4513b"
 # A file for each figure by which programs are compared.
@@ -19,7 +20,6 @@ PROGRAMS_PLOTS = {
     "memory": "kb_per_connection",
     "throughput": "results_per_s",
 }
-MORE_IS_BETTER = frozenset({"results_per_s"})
 STYLE = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -46,7 +46,12 @@ def save(figure: Figure, path: Path) -> None:
 
 def goals_plot(rows: Sequence[Row]) -> Figure:
     """How near each goal is: 1 is the goal itself, left of it is better."""
-    verdicts = [(row, verdict) for row in rows for verdict in row.outcome.verdicts if verdict.measured]
+    verdicts = [
+        (row, verdict)
+        for row in rows
+        for verdict in row.outcome.verdicts
+        if verdict.measured and verdict.goal.limit is not None
+    ]
     figure = Figure(figsize=(8, 0.6 + 0.32 * len(verdicts)))
     axes: Axes = figure.subplots()
     for place, (_row, verdict) in enumerate(verdicts):
@@ -68,8 +73,8 @@ def goals_plot(rows: Sequence[Row]) -> Figure:
 
 def share_of_goal(verdict: Verdict, value: float | None) -> float:
     """What is measured as a share of the limit; turned round where more is better."""
-    value = value or 0.0
-    return verdict.goal.limit / value if verdict.goal.at_least else value / verdict.goal.limit
+    value, allowed = value or 0.0, verdict.goal.limit or 0.0
+    return allowed / value if verdict.goal.at_least else value / allowed
 
 
 def compared(row: Row, figure: str) -> bool:
@@ -93,7 +98,8 @@ def programs_plot(rows: Sequence[Row], figure: str) -> Figure:
     for axes, row, values in zip(places, rows, columns, strict=True):
         outcome = row.outcome
         colors = [OURS if name.startswith("stagecast") else PEER for name in values]
-        drawn = axes.barh(list(values), list(values.values()), color=colors, height=0.7)
+        names = [f"{name} (at {outcome.loads[name]})" if name in outcome.loads else name for name in values]
+        drawn = axes.barh(names, list(values.values()), color=colors, height=0.7)
         axes.bar_label(drawn, [number(value) for value in values.values()], padding=3)
         axes.invert_yaxis()
         axes.set_title(f"{outcome.name}: {outcome.title}", loc="left", fontsize=9)

@@ -11,7 +11,7 @@ from tests.gateway_process import GatewayProcess
 from tests.servers import PostgresServer, RedisServer, Server
 
 OURS = "stagecast"
-PLAIN = "plain way"
+PLAIN = "plain-way"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Running:
 
     @property
     def server_pids(self) -> list[int]:
-        """The processes of Redis and PostgreSQL, as many as there are now."""
+        """The processes of Redis and PostgreSQL, as many as there are now: PostgreSQL's workers come and go."""
         return [pid for server in self.servers if server.process for pid in family(server.process.pid)]
 
 

@@ -1,4 +1,4 @@
-"""What is kept of the benchmark: each bar with its runs, and when, where and by which command it was measured."""
+"""What is kept of the benchmark: each bar with its runs, and when, where and how it was measured."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,20 +8,30 @@ from pathlib import Path
 import msgspec
 
 from loadtests.bench.bars import Outcome
+from loadtests.knee.source import describe_source
 from loadtests.report import Machine, describe_machine
 
+ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parents[1] / "results"
 NAME = "bench"
 
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """When, where and how a bar was measured; `versions` are those of all programs that can take part."""
+    """When, where and how a bar was measured; `versions` are those of all programs that can take part.
+
+    `commit` is that of the working tree (empty: not known), `dirty` says that `changed` files differed from it, and
+    `seconds` how long the whole call took, all of its bars.
+    """
 
     date: str
     command: str
     machine: Machine
     versions: dict[str, str]
+    commit: str = ""
+    dirty: bool = False
+    changed: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +59,9 @@ class Record:
 
 
 def look_around(command: str, versions: dict[str, str]) -> Circumstances:
-    """The circumstances now; before the runs, because of the load average."""
-    return Circumstances(datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), command, describe_machine(), versions)
+    """The circumstances now; before the runs, because of the load average. How long they take is not known yet."""
+    date, source = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), describe_source(ROOT)
+    return Circumstances(date, command, describe_machine(), versions, source.commit, source.changed > 0, source.changed)
 
 
 def read_record(folder: Path = RESULTS) -> Record:

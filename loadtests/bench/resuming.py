@@ -22,19 +22,21 @@ KNOWN = 50
 SECONDS = 30.0
 # They do not wait for each other; what the system queues for a listening socket (net.core.somaxconn) is 4096 or more.
 AT_ONCE = 2048
-_READS = "stagecast_log_reads_total"
+_PAGES = "stagecast_log_reads_total"
 
 
 async def resume_stagecast(cores: Cores) -> dict[str, float]:
     """Logs of 250 events from before the gateway's start, so that nothing of them is in its memory."""
     hub = LoggedStagecast(SESSIONS, cores)
     with hub:
-        reads = await log_reads(hub)
+        pages = await log_pages(hub)
         positions = [f"Last-Event-ID: {epoch}.{KNOWN}\r\n" for epoch in hub.epochs]
         targets = [hub.target(channel, position) for channel, position in enumerate(positions)]
         figures = await come_back(hub.pids, targets, first=KNOWN + 1, last=KNOWN + BEHIND)
-        figures["log_reads_per_session"] = (await log_reads(hub) - reads) / SESSIONS
-    return figures
+        read = await log_pages(hub) - pages
+    if read <= 0:
+        raise RuntimeError(f"browsers caught up, and the gateway has counted {read:g} pages of the log for it")
+    return {**figures, "log_pages_per_session": read / SESSIONS}
 
 
 class LoggedStagecast(Stagecast):
@@ -69,20 +71,26 @@ async def come_back(pids: list[int], targets: list[Target], first: int, last: in
     try:
         await asyncio.gather(crowd.connect(AT_ONCE), crowd.complete([last] * len(targets), SECONDS, first=first))
         seconds = time.monotonic() - began
+        spent, own = cpu_seconds(pids) - cpu, time.process_time() - own
     finally:
         crowd.close()
     events = crowd.tally.events
     return {
         "seconds_to_complete": seconds,
-        "cpu_us_per_event": (cpu_seconds(pids) - cpu) / events * 1e6,
-        "hub_cores": (cpu_seconds(pids) - cpu) / seconds,
-        "client_cores": (time.process_time() - own) / seconds,
+        "cpu_us_per_event": spent / events * 1e6,
+        "hub_cores": spent / seconds,
+        "client_cores": own / seconds,
         "delivered_per_s": events / seconds,
     }
 
 
-async def log_reads(hub: Stagecast) -> float:
-    """How many pages the gateway has read from the log so far."""
+async def log_pages(hub: Stagecast) -> float:
+    """How many pages the gateway has read from the log so far; several reads of one session count each."""
     async with httpx.AsyncClient(trust_env=False, verify=False, timeout=10) as client:
-        text = (await client.get(f"{hub.gateway.url}/metrics")).text
-    return read_metrics(text).get(_READS, 0.0)
+        answer = await client.get(f"{hub.gateway.url}/metrics")
+    return counted_pages(answer.raise_for_status().text)
+
+
+def counted_pages(metrics: str) -> float:
+    """The counter in the text of /metrics. Raises KeyError when it is not there: nothing counted is no measurement."""
+    return read_metrics(metrics)[_PAGES]

@@ -14,7 +14,7 @@ from loadtests.orders import make_menu
 from loadtests.probe import Probe, ProbeError, Watched, Wire
 
 STAGES = 8
-LONGEST_ROUND_SECONDS = 120.0
+LONGEST_ROUND_SECONDS = 60.0
 # Streams that ended a moment ago are being cleaned up; that is not the next round's work.
 REST_SECONDS = 0.3
 

@@ -1,129 +1,93 @@
 """The table of the benchmark in Markdown: a row for each goal, and under it every program's figures."""
 
-import statistics
 from collections.abc import Sequence
 
-from loadtests.bench.bars import Kind, Outcome, Verdict
-from loadtests.bench.record import Circumstances, Row
+from loadtests.bench.ahead import ahead_lines
+from loadtests.bench.bars import Goal, Kind, Outcome, Verdict
+from loadtests.bench.figures import OF_ITS_OWN_LOAD, SUMMARY, label, median_of, number
+from loadtests.bench.prose import about, all_sections, notes_of
+from loadtests.bench.record import Row
 from loadtests.sheet import table
 
-LABELS = {
-    "cpu_us_per_event": "CPU per event, µs",
-    "p50_ms": "p50, ms",
-    "p99_ms": "p99, ms",
-    "kb_per_connection": "memory per connection, KB",
-    "delivered_per_s": "delivered/s",
-    "results_per_s": "results/s",
-    "seconds_to_complete": "until all are complete, s",
-    "log_reads_per_session": "log reads per session",
-    "hub_cores": "cores, hub",
-    "helpers_cores": "cores, Redis or origin",
-    "client_cores": "cores, client",
-}
-SUMMARY = (
-    "cpu_us_per_event",
-    "p50_ms",
-    "p99_ms",
-    "delivered_per_s",
-    "hub_cores",
-    "helpers_cores",
-    "client_cores",
-    "kb_per_connection",
+HEAD = (
+    *("", "work", "figure", "Stagecast", "peer", "measured (lowest to highest)", "rounds", "goal", "reached"),
+    "others",
 )
 
 
 def goals_table(rows: Sequence[Row]) -> list[str]:
-    """Ours, the peer's, the others', the ratio with its range, the goal, and whether it is reached."""
-    head = ["", "work", "figure", "Stagecast", "peer", "measured (lowest to highest)", "goal", "reached", "others"]
+    """Ours, the peer's, the ratio with its range, how many rounds these are of, the goal and whether it is reached."""
     cells = []
     for row in rows:
         outcome = row.outcome
+        shown: set[str] = set()
         for place, verdict in enumerate(outcome.verdicts):
             name, title = (outcome.name, outcome.title) if place == 0 else ("", "")
-            cells.append([name, title, *goal_cells(outcome, verdict)])
-    return ["| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *cells)]
+            others = "" if verdict.goal.figure in shown else others_cell(outcome, verdict.goal)
+            cells.append([name, title, *goal_cells(outcome, verdict), others])
+            shown.add(verdict.goal.figure)
+    return ["| " + " | ".join(line) + " |" for line in (HEAD, ["---"] * len(HEAD), *cells)]
 
 
 def goal_cells(outcome: Outcome, verdict: Verdict) -> list[str]:
-    """A goal's cells from the figure on."""
+    """A goal's cells from the figure to whether it is reached."""
     goal = verdict.goal
     ours = outcome.programs[0] if outcome.programs else "stagecast"
-    shown = [name for name in outcome.programs[1:] if name != goal.peer]
-    others = [
-        f"{name} {number(value)}" for name in shown if (value := median_of(outcome, name, goal.figure)) is not None
-    ]
-    peer = median_of(outcome, goal.peer, goal.figure) if goal.peer else None
     return [
         label(goal.figure),
         number(median_of(outcome, ours, goal.figure)),
-        f"{goal.peer} {number(peer)}" if goal.peer else "",
+        (value_cell(outcome, goal.peer, goal.figure) or goal.peer) if goal.peer else "",
         measured(verdict),
+        str(verdict.rounds),
         limit(verdict),
-        "yes" if verdict.reached else "**no**",
-        ", ".join(others),
+        {True: "yes", False: "**no**", None: ""}[verdict.reached],
     ]
+
+
+def others_cell(outcome: Outcome, goal: Goal) -> str:
+    """Everybody else's figure, beside goals with a limit only."""
+    names = [name for name in outcome.programs[1:] if name != goal.peer and goal.limit is not None]
+    return ", ".join(cell for name in names if (cell := value_cell(outcome, name, goal.figure)))
+
+
+def value_cell(outcome: Outcome, program: str, figure: str) -> str:
+    """`pushpin 19.6 (at 80 events/s)`; empty when it has no such figure."""
+    value = median_of(outcome, program, figure)
+    if value is None:
+        return ""
+    special = program in outcome.loads and figure not in OF_ITS_OWN_LOAD
+    return f"{program} {number(value)}" + (f" (at {outcome.loads[program]})" if special else "")
 
 
 def programs_table(outcome: Outcome) -> list[str]:
     """Every program's medians."""
     names = [name for name in SUMMARY if any(name in run.figures for run in outcome.runs)]
-    more = sorted({name for run in outcome.runs for name in run.figures} - set(SUMMARY) - QUIET)
-    names += more
+    names += sorted({name for run in outcome.runs for name in run.figures} - set(SUMMARY))
     rows = []
     for program in outcome.programs:
         runs = sum(run.program == program for run in outcome.runs)
         if runs:
-            rows.append([program, str(runs), *(number(median_of(outcome, program, name)) for name in names)])
+            shown = f"{program} (at {outcome.loads[program]})" if program in outcome.loads else program
+            rows.append([shown, str(runs), *(number(median_of(outcome, program, name)) for name in names)])
     return table(["program", "runs", *map(label, names)], rows)
 
 
-# In the JSON only.
-QUIET = frozenset({"events_per_read", "publisher_cores", "publisher_late_ms", "connects_per_s"})
-
-
-def median_of(outcome: Outcome, program: str, figure: str) -> float | None:
-    """Over all runs of a program; None when it has no such figure."""
-    values = [run.figures[figure] for run in outcome.runs if run.program == program and figure in run.figures]
-    return statistics.median(values) if values else None
+def block_lines(rows: Sequence[Row]) -> list[str]:
+    """The goals, where the peer is ahead, and what has to be said about them."""
+    return [*goals_table(rows), "", *ahead_lines(rows), *all_sections(rows)]
 
 
 def to_markdown(rows: Sequence[Row]) -> str:
     """The whole report."""
-    lines = [*goals_table(rows), ""]
+    lines = [*block_lines(rows), ""]
     for row in rows:
         outcome = row.outcome
         lines += [f"### {outcome.name}: {outcome.title}", "", *programs_table(outcome), ""]
-        lines += [f"- Failed: {reason}" for reason in outcome.failures]
+        lines += [f"- {line}" for line in notes_of(outcome)]
         lines += [f"- {name} could not take part: {reason}" for name, reason in outcome.absent.items()]
-        lines += [f"- {note}" for note in outcome.notes]
-        lines += ["", about(row.circumstances), ""]
+        took = f" This bar: {outcome.seconds:.0f} s." if outcome.seconds else ""
+        lines += ["", about(row.circumstances) + took, ""]
     return "\n".join(lines).replace("\n\n\n", "\n\n")
-
-
-def about(circumstances: Circumstances) -> str:
-    """When, where, and by which command."""
-    machine = circumstances.machine
-    return (
-        f"{circumstances.date}; {machine.cpu}, {machine.cores} cores, {machine.system}, Python {machine.python}; load "
-        f"average {machine.load} before the start. Command: `{circumstances.command}`."
-    )
-
-
-def versions_line(circumstances: Circumstances) -> str:
-    """What was compared."""
-    return "Versions: " + "; ".join(dict.fromkeys(circumstances.versions.values())) + "."
-
-
-def label(figure: str) -> str:
-    """A figure's name for people."""
-    return LABELS.get(figure, figure.replace("_", " "))
-
-
-def number(value: float | None) -> str:
-    """Three digits that count; thousands with a comma."""
-    if value is None:
-        return ""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def measured(verdict: Verdict) -> str:
@@ -135,6 +99,8 @@ def measured(verdict: Verdict) -> str:
 
 
 def limit(verdict: Verdict) -> str:
-    """`<= 0.35x`."""
+    """`<= 0.35x`; empty without a goal."""
     goal = verdict.goal
+    if goal.limit is None:
+        return ""
     return f"{'>=' if goal.at_least else '<='} {goal.limit:g}{'x' if goal.kind is Kind.RATIO else ''}"

@@ -3,17 +3,15 @@
 | | what is measured |
 |---|---|
 | P6 | results per second, 50 browsers at once, each with a session and a menu of 20 dishes, numbers checked |
-| P7 | at half that rate, jobs submitted at an even pace: from the commit of an event until its browser has it |
+| P7 | at half that rate, jobs submitted at an even pace: from just before an event's commit until its browser has it |
 | P8 | one job on an idle server: from the POST to the first result, and to the job's end |
 | P10 | P6 on PostgreSQL |
 | P11 | what a result costs as the work grows: see `growth.py` |
 
-P7's commit times are what the committing process writes into the message on the bus right after its transaction
-(`committed_at_us`, see `commits.py`): the `at` inside an event is older, the moment of the decision. How late the
-client itself comes to its own appointments stands beside it: that much of the 99th percentile may be the client's.
-
-The plain way does the work of 10 browsers instead of 50: its rate does not depend on it (736 and 704 results/s with 50,
-745 and 677 with 10), and 50 would take eleven seconds.
+P7's commit times are what the committing process writes into the message on the bus (`committed_at_us`, see
+`commits.py`) when its transaction numbers the events, so before the COMMIT, which is part of the delay; the `at` inside
+an event is older, the moment of the decision. How late the client itself comes to its own appointments stands beside
+it: that much of the 99th percentile may be the client's.
 """
 
 import asyncio
@@ -26,10 +24,10 @@ from dataclasses import dataclass
 from loadtests.bench import growth
 from loadtests.bench.bars import Bar, Goal, Kind, Run
 from loadtests.bench.commits import CommitListener, delays_ms
-from loadtests.bench.machine import Cores, cpu_seconds, pick_cores
+from loadtests.bench.machine import Cores, cpu_of_each, cpu_spent, pick_cores
 from loadtests.bench.programs import OURS, PLAIN, Setting, running
 from loadtests.bench.rounds import LONGEST_ROUND_SECONDS, Crew, Load, Round, check, without_collecting
-from loadtests.probe import Probe, Watched
+from loadtests.probe import Probe, ProbeError, Watched
 
 WORK = Load(sessions=50, dishes=20)
 PLAIN_WORK = Load(sessions=10, dishes=20)
@@ -41,9 +39,23 @@ JOBS = 30
 # The server comes to rest: this is the latency of an idle one.
 PAUSE_SECONDS = 0.05
 PACED_SECONDS = 3.0
-PLAIN_NOTE = "The plain way does the work of 10 browsers, since its rate does not depend on it; we do that of 50."
-POSTGRES_NOTE = "PostgreSQL runs without fsync, which spares the plain way's commits (one per result) more than ours."
-PACED_NOTE = "Every event counts, also those that were committed before their browser had come."
+PLAIN_LOAD = "10 browsers"
+PLAIN_NOTE = (
+    "P6 and P10 give plain-way 10 browsers in each round, because 50 take it eleven seconds, and in the first round 50 "
+    "as well: that round counts the better of its two rates. Of our three rounds of 50 browsers the median counts."
+)
+POSTGRES_NOTE = (
+    "P10's PostgreSQL runs with fsync=off and full_page_writes=off. That favours plain-way, which commits each result."
+)
+PACED_NOTE = (
+    "P7 counts from the moment when a transaction numbers its events, just before it writes and commits them. Every "
+    "event counts, also those that were committed before their browser had come."
+)
+# At less than this share of the pace that was asked for, the client or the gateway did not keep it.
+LEAST_PACE = 0.8
+
+
+OF_50 = Goal("results_per_s_of_50", Kind.RATIO, peer=PLAIN, at_least=True)
 
 
 class Whole:
@@ -66,12 +78,17 @@ class Whole:
         with running(program, self._cores, setting) as server:
             crew = Crew(server.port, server.wire, server.pids)
             await crew.work(warm_up)
-            before = cpu_seconds(server.server_pids)
+            before = cpu_of_each(server.server_pids)
             rounds = [await crew.work(work) for _ in range(number)]
             busy = sum(one.seconds for one in rounds)
-            spent = cpu_seconds(server.server_pids) - before
+            spent = cpu_spent(before, cpu_of_each(server.server_pids))
+            figures = {**throughput_figures(rounds), "servers_share": spent / busy}
+            if not plain:
+                figures["results_per_s_of_50"] = figures["results_per_s"]
+            elif pair == 0:
+                figures |= better_of(figures, await crew.work(WORK))
             crew.leave()
-        return Run(program, pair, {**throughput_figures(rounds), "servers_share": spent / busy})
+        return Run(program, pair, figures)
 
     async def paced(self, program: str, pair: int) -> Run:
         """P7."""
@@ -85,16 +102,22 @@ class Whole:
             pace = WORK.results / WORK.sessions / (full / 2)
             probes = await crew.gather(math.ceil(PACED_SECONDS / pace))
             with without_collecting():
+                own = time.process_time()
                 paced = await submit_evenly(probes, WORK, pace)
+                own = time.process_time() - own
             await listener.close()
             crew.leave()
         delays = sorted(delays_ms(paced.seen, listener.times()))
+        rate = sum(one.results for one in paced.seen) / paced.seconds
+        if rate < full / 2 * LEAST_PACE:
+            raise ProbeError(f"{rate:,.0f} results/s came at a pace of {full / 2:,.0f}")
         figures = {
             "p50_ms": percentile(delays, 0.5),
             "p99_ms": percentile(delays, 0.99),
             "worst_ms": delays[-1],
-            "results_per_s": sum(one.results for one in paced.seen) / paced.seconds,
+            "results_per_s": rate,
             "full_results_per_s": full,
+            "client_share": own / paced.seconds,
             "client_late_p99_ms": percentile(sorted(paced.lateness_ms), 0.99),
         }
         return Run(program, pair, figures)
@@ -107,13 +130,14 @@ class Whole:
             with running(program, self._cores, setting) as server:
                 crew = Crew(server.port, server.wire, server.pids)
                 with without_collecting():
-                    firsts, ends = await one_after_the_other(crew)
+                    seen = await one_after_the_other(crew)
                 crew.leave()
             figures |= {
-                f"{provider}_first_ms": percentile(firsts, 0.5),
-                f"{provider}_end_ms": percentile(ends, 0.5),
-                f"{provider}_first_p95_ms": percentile(firsts, 0.95),
-                f"{provider}_end_p95_ms": percentile(ends, 0.95),
+                f"{provider}_first_ms": percentile(seen.firsts, 0.5),
+                f"{provider}_end_ms": percentile(seen.ends, 0.5),
+                f"{provider}_first_p95_ms": percentile(seen.firsts, 0.95),
+                f"{provider}_end_p95_ms": percentile(seen.ends, 0.95),
+                f"{provider}_client_share": seen.client_share,
             }
         return Run(program, pair, figures)
 
@@ -144,17 +168,32 @@ async def submit_evenly(probes: Sequence[Probe], load: Load, pace_seconds: float
     return Paced(seen, seconds, lateness)
 
 
-async def one_after_the_other(crew: Crew, jobs: int = JOBS) -> tuple[list[float], list[float]]:
-    """Jobs of 20 dishes on an idle server over one warm connection; milliseconds to the first result and to the end."""
-    firsts, ends, body = [], [], WORK.body
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Of jobs one after the other: milliseconds to the first result and to the end, ascending.
+
+    `client_share`: which part of the time from the POSTs to the streams' ends our own client was busy.
+    """
+
+    firsts: Sequence[float]
+    ends: Sequence[float]
+    client_share: float
+
+
+async def one_after_the_other(crew: Crew, jobs: int = JOBS) -> Waits:
+    """Jobs of 20 dishes on an idle server over one warm connection."""
+    firsts, ends, body, busy, lasted = [], [], WORK.body, 0.0, 0.0
     for _ in range(WARM_UP_JOBS + jobs):
         (probe,) = await crew.gather(1)
+        own, began = time.process_time(), time.perf_counter()
         seen = await asyncio.wait_for(probe.watch(body), LONGEST_ROUND_SECONDS)
+        busy += time.process_time() - own
+        lasted += time.perf_counter() - began
         check(seen, WORK.dishes)
         firsts.append((seen.first_result_at - seen.sent_at) * 1000)
         ends.append((seen.job_end_at - seen.sent_at) * 1000)
         await asyncio.sleep(PAUSE_SECONDS)
-    return sorted(firsts[WARM_UP_JOBS:]), sorted(ends[WARM_UP_JOBS:])
+    return Waits(sorted(firsts[WARM_UP_JOBS:]), sorted(ends[WARM_UP_JOBS:]), busy / lasted)
 
 
 def throughput_figures(rounds: Sequence[Round]) -> dict[str, float]:
@@ -164,6 +203,12 @@ def throughput_figures(rounds: Sequence[Round]) -> dict[str, float]:
         "cpu_us_per_result": statistics.median(one.cpu_us_per_result for one in rounds),
         "client_share": statistics.median(one.client_seconds / one.seconds for one in rounds),
     }
+
+
+def better_of(figures: dict[str, float], whole: Round) -> dict[str, float]:
+    """The plain way's rate where it did the whole of our work as well: the better one is what we are held against."""
+    rates = figures["results_per_s"], whole.results_per_s
+    return {"results_per_s": max(rates), "results_per_s_of_10": rates[0], "results_per_s_of_50": rates[1]}
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
@@ -179,15 +224,16 @@ def bars() -> Sequence[Bar]:
         Bar(
             "P6",
             "end to end, SQLite and Redis, 50 sessions x 20 dishes: results/s",
-            [Goal("results_per_s", Kind.RATIO, 30, PLAIN, at_least=True)],
+            [Goal("results_per_s", Kind.RATIO, 30, PLAIN, at_least=True), OF_50],
             [OURS, PLAIN],
             whole.throughput,
             others=[IN_PROCESS],
             notes=[PLAIN_NOTE],
+            loads={PLAIN: PLAIN_LOAD},
         ),
         Bar(
             "P7",
-            "the same at half that rate: commit to receive",
+            "the same at half that rate: from just before the commit until it is received",
             [Goal("p99_ms", Kind.VALUE, 25)],
             [OURS],
             whole.paced,
@@ -208,10 +254,11 @@ def bars() -> Sequence[Bar]:
         Bar(
             "P10",
             "end to end on PostgreSQL, 50 sessions x 20 dishes: results/s",
-            [Goal("results_per_s", Kind.RATIO, 10, PLAIN, at_least=True)],
+            [Goal("results_per_s", Kind.RATIO, 10, PLAIN, at_least=True), OF_50],
             [OURS, PLAIN],
             whole.throughput_on_postgres,
             notes=[PLAIN_NOTE, POSTGRES_NOTE],
+            loads={PLAIN: PLAIN_LOAD},
         ),
         growth.bar(cores),
     ]

@@ -1,9 +1,9 @@
 """Realistic guests at growing load, until the knee. `python -m loadtests.knee`
 
 Starts a gateway on one core, and locust on another one: 10 guests, then 20, 40 and so on until more of them bring
-hardly more finished jobs, or have to wait for their first event, which one more step has to confirm; then two steps
-around the knee, to name it more closely. Every visit of every step is held against the log: exit code 1 when anything
-was lost, doubled, reordered or foreign, or when a visit failed.
+hardly more finished jobs, or make them wait, which one more step has to confirm; then steps between the last good one
+and the first bad one, to name the knee more closely. Every visit of every step is held against the log: exit code 1
+when anything was lost, doubled, reordered or foreign, or when a visit failed.
 """
 
 import argparse
@@ -19,16 +19,23 @@ import msgspec
 
 from loadtests.bench.machine import Cores, on_core, pick_cores
 from loadtests.knee.picture import draw
+from loadtests.knee.readme import with_knee
 from loadtests.knee.report import Result, to_html, to_lines
-from loadtests.knee.steps import Step, find_knee, plan_refinement
+from loadtests.knee.rules import find_knee, plan_refinement
+from loadtests.knee.source import describe_source
+from loadtests.knee.steps import Step
+from loadtests.knee.tally import Clock
 from loadtests.report import mask_url
 from loadtests.sheet import RESULTS, Sheet, begin_sheet
 from tests.gateway_process import GatewayProcess
 from tests.servers import RedisServer
 
 ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
 # Beyond the window: the ramp, and the last visits, each of which may take two minutes.
 LONGEST_STEP_SECONDS = 240.0
+# Three take a gap of a whole doubling to 15 % of the knee; more only when they move it.
+MOST_REFINEMENTS = 5
 
 
 class StepFailed(Exception):
@@ -43,20 +50,25 @@ class Plan:
     most: int = 1280
     seconds: float = 12.0
     settle_seconds: float = 2.0
-    refine: bool = True
 
 
 def climb(plan: Plan, measure: Callable[[int], Step]) -> list[Step]:
-    """Steps until two are past the knee, so that noise is not taken for it, and those in between; ordered by guests."""
+    """Steps until two are past the knee, so that noise is not taken for it; then those that bring the last good one and
+    the first bad one close to each other. Ordered by guests.
+    """
     steps: list[Step] = []
     guests = plan.first
     knee = None
-    while guests <= plan.most and (knee is None or knee.past == guests // 2):
+    while guests <= plan.most and (knee is None or knee.past == steps[-1].guests):
         steps.append(measure(guests))
         knee = find_knee(steps)
         guests *= 2
-    if knee is not None and plan.refine:
-        steps.extend(measure(guests) for guests in plan_refinement(knee))
+    for _ in range(MOST_REFINEMENTS):
+        between = plan_refinement(knee) if knee is not None else None
+        if between is None:
+            break
+        steps.append(measure(between))
+        knee = find_knee(steps)
     return sorted(steps, key=lambda step: step.guests)
 
 
@@ -78,8 +90,8 @@ def measure_step(gateway: GatewayProcess, redis: RedisServer | None, cores: Core
         raise StepFailed(f"{guests} guests: {done.stderr.decode(errors='replace')[-2000:]}")
     step = msgspec.json.decode(done.stdout, type=Step)
     log(
-        f"{guests:5} guests: {step.jobs_per_s:6.1f} jobs/s, {step.results_per_s:7,.0f} results/s, first event p95 "
-        f"{step.first_event_p95:6.1f} ms, gateway {step.gateway.process:.0%} of its core, client "
+        f"{guests:5} guests: {step.jobs_per_s:6.1f} jobs/s, {step.results_per_s:7,.0f} results/s, first result p95 "
+        f"{step.clocks[Clock.FIRST_RESULT].p95:7.1f} ms, gateway {step.gateway.process:.0%} of its core, client "
         f"{step.client.process:.0%}{'' if step.passed else '  FAILED: ' + '; '.join(step.troubles[:3])}"
     )
     return step
@@ -89,13 +101,18 @@ def log(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def write(result: Result, sheet: Sheet) -> None:
-    """The report into loadtests/results/: JSON, Markdown, the picture, and a page with all of it."""
+def write(result: Result, sheet: Sheet, usual: bool) -> None:
+    """The report into loadtests/results/: JSON, Markdown, the picture, and a page with all of it.
+
+    The README shows only what `make knee` repeats: a `usual` run, without options, that passed.
+    """
     sheet = replace(sheet, passed=result.passed, measured=result, lines=to_lines(result))
     sheet.write(result.name)
     picture = draw(result)
     (RESULTS / f"{result.name}.svg").write_text(picture)
     (RESULTS / f"{result.name}.html").write_text(to_html(result, sheet, picture))
+    if usual and result.passed:
+        README.write_text(with_knee(README.read_text(), result, sheet.date))
     print(sheet.text)
 
 
@@ -115,6 +132,7 @@ def main() -> None:
         sys.exit("loadtests.knee: the picture needs matplotlib, which `make knee` installs")
     sheet = begin_sheet("knee", [mask_url(argument) for argument in sys.argv[1:]])
     plan = Plan(options.first, options.most, options.seconds)
+    source = describe_source(ROOT)
     cores = pick_cores()
     settings = {
         "PROVIDER": "synthetic",
@@ -137,10 +155,12 @@ def main() -> None:
         options.latency_ms,
         options.failure_rate,
         cores.measured is not None,
+        plan.seconds,
+        source,
         steps,
         find_knee(steps),
     )
-    write(result, sheet)
+    write(result, sheet, usual=not sys.argv[1:])
     sys.exit(0 if result.passed else 1)
 
 

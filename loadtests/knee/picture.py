@@ -1,17 +1,20 @@
 """The picture of a run: six plots as one SVG. matplotlib is imported when it is drawn: only the bench extra has it."""
 
 import io
-from math import nan
+from collections.abc import Sequence
+from math import log, nan
 from typing import Any
 
-from loadtests.knee.report import Result, order_stages, slowest
-from loadtests.knee.steps import Quantiles, Step
+from loadtests.knee.report import Result, order_stages
+from loadtests.knee.steps import Quantiles, Step, slowest
 from loadtests.knee.tally import Clock
 
 # Colours that colour-blind people tell apart (Okabe and Ito).
 BLUE, ORANGE, GREEN, RED, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#8a94a3"
 QUANTILES = (("p50", GREEN, "o"), ("p95", ORANGE, "s"), ("p99", RED, "^"))
 KNEE = "#d98200"
+# Of the axis: numbers of guests that are closer would be written over each other.
+TICK_SHARE = 0.09
 
 
 def draw(result: Result) -> str:
@@ -26,7 +29,7 @@ def draw(result: Result) -> str:
         figure.get_layout_engine().set(h_pad=0.12)
         (jobs, first, received), (cores, by_stage, complete) = figure.subplots(2, 3)
         _plot_jobs(jobs, result)
-        _plot_times(first, result, "Time to the first event", "from POST, ms", _first_events(result))
+        _plot_times(first, result, "Time to the first result", "from POST, ms", _first_results(result))
         _plot_times(received, result, "Decided to received, slowest stage", "ms", [slowest(s) for s in result.steps])
         _plot_cores(cores, result)
         shown = result.shown
@@ -37,8 +40,18 @@ def draw(result: Result) -> str:
     return "\n".join(line.rstrip() for line in written.getvalue().splitlines()) + "\n"
 
 
-def _first_events(result: Result) -> list[Quantiles]:
-    return [step.clocks[Clock.FIRST_EVENT] for step in result.steps]
+def choose_ticks(guests: Sequence[int], wanted: int) -> list[int]:
+    """The numbers of guests that stand on the axis: `wanted`, and all that have room beside those chosen before."""
+    room = TICK_SHARE * log(max(guests) / min(guests))
+    chosen = [wanted]
+    for number in guests:
+        if number not in chosen and all(abs(log(number / one)) >= room for one in chosen):
+            chosen.append(number)
+    return sorted(chosen)
+
+
+def _first_results(result: Result) -> list[Quantiles]:
+    return [step.clocks[Clock.FIRST_RESULT] for step in result.steps]
 
 
 def _plot_jobs(axes: Any, result: Result) -> None:
@@ -114,7 +127,8 @@ def _plot_stages(axes: Any, title: str, step: Step, stages: dict[str, Quantiles]
 def _finish(axes: Any, result: Result, title: str, unit: str) -> None:
     guests = [step.guests for step in result.steps]
     axes.set_xscale("log", base=2)
-    axes.set_xticks(guests, [str(number) for number in guests])
+    ticks = choose_ticks(guests, result.knee.at if result.knee is not None else guests[0])
+    axes.set_xticks(ticks, [str(number) for number in ticks])
     axes.tick_params(axis="x", which="minor", bottom=False)
     axes.set_xlabel("guests")
     axes.set_ylabel(unit)

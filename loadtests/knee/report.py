@@ -6,7 +6,19 @@ from html import escape
 from pathlib import Path
 from string import Template
 
-from loadtests.knee.steps import LEAST_YIELD, MOST_OTHERS, Knee, Limit, Quantiles, Step
+from loadtests.knee.rules import (
+    CLOSE,
+    FELT,
+    IMMEDIATE_MS,
+    LEAST_GROWTH,
+    LEAST_YIELD,
+    MOST_WAIT_RATIO,
+    RECEIPT,
+    Knee,
+    Limit,
+)
+from loadtests.knee.source import Source
+from loadtests.knee.steps import MOST_OTHERS, Quantiles, Step, slowest
 from loadtests.knee.tally import Clock, Count
 from loadtests.sheet import Sheet, table
 
@@ -15,7 +27,9 @@ _PAGE = Path(__file__).with_name("report.html")
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One run. `name` is that of its files; `latency_ms` and `failure_rate` are the synthetic provider's."""
+    """One run. `name` is that of its files; `latency_ms` and `failure_rate` are the synthetic provider's; each step was
+    measured for `seconds`.
+    """
 
     name: str
     database: str
@@ -23,6 +37,8 @@ class Result:
     latency_ms: float
     failure_rate: float
     pinned: bool
+    seconds: float
+    source: Source
     steps: Sequence[Step]
     knee: Knee | None
 
@@ -46,9 +62,13 @@ def name_knee(result: Result) -> str:
     if result.knee is None:
         last = result.steps[-1]
         return f"No knee up to {last.guests} guests: {last.jobs_per_s:.0f} jobs/s, and more guests still brought more."
-    knee, at, past = result.knee, result.step(result.knee.at), result.step(result.knee.past)
-    first = at.clocks[Clock.FIRST_EVENT]
-    shares = f"the gateway used {past.gateway.process:.0%} of its core, the client {past.client.process:.0%} of its own"
+    knee, at, full = result.knee, result.step(result.knee.at), result.step(result.knee.full_at)
+    event, first = at.clocks[Clock.FIRST_EVENT], at.clocks[Clock.FIRST_RESULT]
+    shares = (
+        f"with {full.guests} guests the gateway used {full.gateway.process:.0%} of its core, the client "
+        f"{full.client.process:.0%} of its own"
+    )
+    reasons = "; ".join(f"the rule of {breach.rule} is broken: {breach.words}" for breach in knee.breaches)
     gave_out = {
         Limit.GATEWAY: f"What gave out is the gateway's core: {shares}.",
         Limit.CLIENT: f"What gave out is the client, so that this is not the gateway's knee: {shares}.",
@@ -58,8 +78,9 @@ def name_knee(result: Result) -> str:
     }[knee.limit]
     return (
         f"The knee is at {knee.at} guests: {at.jobs_per_s:.0f} finished jobs/s and {at.results_per_s:,.0f} results/s, "
-        f"the first event {first.p50:.0f} ms after the POST (p95 {first.p95:.0f} ms). Past it, with {knee.past} "
-        f"guests, {knee.reason}. {gave_out}"
+        f"the first event {event.p50:.0f} ms after the POST (p95 {event.p95:.0f} ms), the first result {first.p50:.0f} "
+        f"ms after it (p95 {first.p95:.0f} ms), the gateway at {at.gateway.process:.0%} of its core. Past it, with "
+        f"{knee.past} guests, {reasons}. {gave_out}"
     )
 
 
@@ -94,10 +115,21 @@ def say_setting(result: Result) -> str:
 
 def say_rules() -> str:
     """How the knee is defined."""
+    felt = ", ".join([*FELT.values(), RECEIPT])
     return (
-        f"A step is past the knee when its finished jobs grew less than {LEAST_YIELD:g} times as much as its guests, "
-        "or when the p95 of the time to the first event is above three times that of the first step and above 100 ms, "
-        "and larger steps confirm it. The knee is the step before."
+        f"A step is past the knee when it breaks one of two rules. Waiting: the p95 of a time that guests feel "
+        f"({felt}) is above {MOST_WAIT_RATIO:g} times that of the first step and above {IMMEDIATE_MS:g} ms. "
+        f"Yield: finished jobs grew less than {LEAST_YIELD:g} times as much as guests, since the last step that had "
+        f"fewer by a factor of {LEAST_GROWTH:g} or more. The knee is the last step before those that all break a rule. "
+        "Guests are doubled until two steps have done so; then the way from the knee to the first step past it is "
+        f"halved until the two are within {CLOSE:.0%} of each other."
+    )
+
+
+def say_source(result: Result) -> str:
+    """What was measured for how long."""
+    return (
+        f"Each step was measured for {result.seconds:g} s, after all guests had come. Made with {result.source.words}."
     )
 
 
@@ -148,13 +180,6 @@ def order_stages(stages: dict[str, Quantiles]) -> list[str]:
     return sorted(stages, key=lambda stage: (":" in stage, stage))
 
 
-def slowest(step: Step) -> Quantiles:
-    """The stage with the highest p95 from decision to receipt, of those with enough results to say so."""
-    most = max((one.count for one in step.received.values()), default=0)
-    enough = [one for one in step.received.values() if one.count >= most / 2]
-    return max(enough, key=lambda one: one.p95, default=Quantiles(0, 0, 0, 0))
-
-
 def to_lines(result: Result) -> list[str]:
     """The Markdown."""
     shown = result.shown
@@ -167,7 +192,8 @@ def to_lines(result: Result) -> list[str]:
         "",
     ]
     lines += [f"By stage, with {shown.guests} guests:", "", *table(*tell_stages(shown)), "", say_rules()]
-    lines += ["", say_setting(result), *(["", say_others(result)] if say_others(result) else [])]
+    lines += ["", say_setting(result), "", say_source(result)]
+    lines += ["", say_others(result)] if say_others(result) else []
     troubles = [f"- {step.guests} guests: {text}" for step in result.steps for text in step.troubles]
     return [*lines, *(["", *troubles] if troubles else [])]
 
@@ -175,13 +201,13 @@ def to_lines(result: Result) -> list[str]:
 def to_html(result: Result, sheet: Sheet, picture: str) -> str:
     """The page; `picture` is an SVG."""
     shown = result.shown
-    first = shown.clocks[Clock.FIRST_EVENT]
+    first = shown.clocks[Clock.FIRST_RESULT]
     lost = sum(_broken(result, kind) for kind in ("lost", "doubled", "reordered", "foreign"))
     tiles = [
         (str(result.knee.at) if result.knee else "none", "guests at the knee"),
         (f"{shown.jobs_per_s:.0f}", "finished jobs/s"),
         (f"{shown.results_per_s:,.0f}", "results/s"),
-        (f"{first.p50:.0f} / {first.p95:.0f} ms", "first event, p50 / p95"),
+        (f"{first.p50:.0f} / {first.p95:.0f} ms", "first result, p50 / p95"),
         (str(lost), "events lost, doubled, reordered or foreign"),
     ]
     machine = sheet.machine
@@ -201,6 +227,7 @@ def to_html(result: Result, sheet: Sheet, picture: str) -> str:
         stages=_to_table(*tell_stages(shown)),
         rules=escape(say_rules()),
         setting=escape(say_setting(result)),
+        source=escape(say_source(result)),
         machine=escape(
             f"{sheet.date}; {machine.cpu}, {machine.cores} cores, {machine.system}, Python {machine.python}; load "
             f"average {machine.load} before the start."

@@ -11,7 +11,7 @@ from tests.browser.live_page import LivePage
 from tests.gateway_process import GatewayProcess
 
 # Milliseconds. Playwright's 5 s are not always enough where two cores run gateway and browser.
-PATIENCE_MS = 15_000
+PATIENCE_MS = 25_000
 DESKTOP = {"width": 1280, "height": 860}
 
 OpenPage = Callable[..., LivePage]
@@ -33,8 +33,8 @@ def gateway() -> Iterator[GatewayProcess]:
 
 @pytest.fixture(scope="session")
 def slow_gateway() -> Iterator[GatewayProcess]:
-    """60 ms an item: a menu of 40 dishes takes 2.4 s, long enough to do something in the middle."""
-    settings = {"PROVIDER": "synthetic", "SYNTHETIC__LATENCY_MS": "60", "SSE__HEARTBEAT_SECONDS": "0.5"}
+    """150 ms an item: a menu of 40 dishes takes 6 s, long enough to do something in the middle."""
+    settings = {"PROVIDER": "synthetic", "SYNTHETIC__LATENCY_MS": "150", "SSE__HEARTBEAT_SECONDS": "0.5"}
     with GatewayProcess(settings=settings) as process:
         yield process
 

@@ -1,4 +1,4 @@
-"""A TCP relay between a browser and a gateway that cuts the first streams where it is told."""
+"""A TCP relay between a browser and a gateway that cuts streams where it is told."""
 
 import socket
 import threading
@@ -16,9 +16,10 @@ Cut = Callable[[bytes], int | None]
 
 
 class CuttingRelay:
-    """Passes every connection on to `target`; the n-th one that asks for a stream is cut where `cuts[n]` says.
+    """Passes every connection on to `target`; a stream that gets as far as the next of `cuts` says is cut there.
 
-    `streams` is how many have asked for one; `cut` is how many were really cut. Later ones pass whole.
+    A stream that does not, because it was refused with `stream.busy` perhaps, passes whole and leaves that cut to the
+    one after it. `streams` is how many connections have asked for one; `cut` is how many were cut.
     """
 
     def __init__(self, target: int, cuts: Sequence[Cut] = ()) -> None:
@@ -69,7 +70,7 @@ class CuttingRelay:
             if STREAM not in line:
                 return None
             self.streams += 1
-            return self._cuts[self.streams - 1] if self.streams <= len(self._cuts) else None
+            return self._cuts[self.cut] if self.cut < len(self._cuts) else None
 
     def _pass_answer(self, gateway: socket.socket, browser: socket.socket, cut: Cut | None) -> None:
         answer = b""

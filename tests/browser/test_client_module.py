@@ -220,11 +220,12 @@ def test_a_connection_that_ends_without_a_proof_is_lost(scripted: Scripted) -> N
 @pytest.mark.parametrize("name", ["stream.busy", "stream.drain"])
 def test_a_server_that_asks_for_time_gets_it(scripted: Scripted, name: str) -> None:
     page = scripted(first(retry(700), busy(700, name)), rest()).follow()
-    page.wait_for_state("reconnecting")
-    assert len(page.origin.requests) == 1
     report = page.wait_for_state("complete")
 
     assert report["seen"] == ids(1, 2)
+    assert "reconnecting" in report["states"]
+    asked, again = page.origin.asked_at
+    assert again - asked >= 0.65
     (notice,) = report["notices"]
     assert notice.endswith("tries again in about 1 s.")
 
@@ -238,7 +239,7 @@ def test_a_server_that_stops_is_not_called_full(scripted: Scripted) -> None:
 
 
 def test_a_link_that_falls_silent_is_left(scripted: Scripted) -> None:
-    page = scripted(stream(SOON, opened(1), event(1)) + HOLD, rest()).follow(silence_ms=400)
+    page = scripted(stream(SOON, opened(1), event(1)) + HOLD, rest()).follow(silence_ms=3000)
     report = page.wait_for_state("complete")
 
     assert report["seen"] == ids(1, 2)

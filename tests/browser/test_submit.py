@@ -3,7 +3,9 @@
 from playwright.sync_api import Route, expect
 
 from tests.browser.conftest import OpenPage
+from tests.browser.live_page import LivePage
 from tests.gateway_process import GatewayProcess
+from tests.servers import wait_until
 
 STAGES = ("translation", "category", "description", "allergens", "ingredients", "image_search", "image", "price")
 
@@ -154,6 +156,17 @@ def test_an_empty_menu_text_and_an_empty_prompt_are_named(gateway: GatewayProces
     expect(page.tab.locator("[data-error-for=title]")).to_be_hidden()
 
 
+def take(held: list[Route], page: LivePage) -> Route:
+    """The request that is held, as soon as Playwright has handed it over: it does so only while it is waited for."""
+
+    def is_held() -> bool:
+        page.tab.wait_for_timeout(1)
+        return bool(held)
+
+    wait_until(is_held, 20, "the page asks for the sample")
+    return held.pop()
+
+
 def test_a_sample_that_comes_late_is_what_is_sent_but_never_replaces_what_was_typed(
     gateway: GatewayProcess, open_page: OpenPage
 ) -> None:
@@ -163,7 +176,7 @@ def test_a_sample_that_comes_late_is_what_is_sent_but_never_replaces_what_was_ty
     page.choose_sample("menu-text", "Spanish tapas, 8 dishes")
     page.tab.locator("#submit").click()
     expect(page.tab.locator("#submit")).to_be_disabled()
-    held.pop().continue_()
+    take(held, page).continue_()
     page.expect_proven()
     expect(page.rows).to_have_count(8)
 
@@ -171,8 +184,9 @@ def test_a_sample_that_comes_late_is_what_is_sent_but_never_replaces_what_was_ty
     page.choose_sample("menu-text", "Izakaya menu, 20 dishes")
     page.choose_sample("menu-text", "Spanish tapas, 8 dishes")
     page.tab.locator("#text").fill("カツ丼 ¥1,080")
+    late = take(held, page)
     with page.tab.expect_response("**/samples/spanish-menu.json"):
-        held.pop().continue_()
+        late.continue_()
     page.submit()
     page.expect_proven()
     expect(page.rows).to_have_count(1)

@@ -115,6 +115,7 @@ def test_a_browser_that_is_turned_away_comes_back_by_itself_and_gets_everything(
 def test_204_stops_a_browser_for_good(browser: Browser, narrow_gateway: GatewayProcess, client: Client) -> None:
     job = client.submit(MENU)
     end = job.read_to_end()[-1].id
+    wait_for_no_stream(client)
     with CuttingRelay(narrow_gateway.port) as relay, page_on(browser, relay.url) as page:
         seen = watch(page, f"{job.events_url}&last_event_id={end}", ALL, "stream.end")
 
@@ -167,10 +168,11 @@ def test_a_browser_cut_off_inside_a_frame_gets_that_event_again_and_no_other(
 
 
 def test_a_connection_that_has_reached_its_age_is_closed_and_the_browser_goes_on(browser: Browser) -> None:
-    settings = {**SETTINGS, "SSE__MAX_CONNECTIONS": "10", "SSE__MAX_AGE_SECONDS": "0.5"}
-    with GatewayProcess(settings=settings) as gateway, Client(gateway.url) as client:
-        job = client.submit(menu_of(400))  # two seconds
+    slow = {"SYNTHETIC__LATENCY_MS": "10", "SSE__MAX_CONNECTIONS": "10", "SSE__MAX_AGE_SECONDS": "0.5"}
+    with GatewayProcess(settings={**SETTINGS, **slow}) as gateway, Client(gateway.url) as client:
+        # The page first: to open one takes a second and more, which the job would not wait for.
         with page_on(browser, gateway.url) as page:
+            job = client.submit(menu_of(400))  # four seconds
             seen = watch(page, job.events_url, ALL, "stream.end")
         events = job.read_to_end()
 

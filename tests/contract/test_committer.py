@@ -72,6 +72,11 @@ def batches(store: Store) -> tuple[float, float]:
     return value("stagecast_commit_batch_size_count") or 0, value("stagecast_commit_batch_size_sum") or 0
 
 
+def retries(store: Store) -> float:
+    """How often a transaction was tried again."""
+    return store.metrics.registry.get_sample_value("stagecast_commit_retries_total") or 0
+
+
 async def test_what_waits_together_is_one_transaction(store: Store) -> None:
     before = batches(store)
     jobs = await asyncio.gather(*(submit(store.committer) for _ in range(50)))
@@ -307,10 +312,11 @@ async def test_a_lock_that_outlasts_the_busy_timeout_is_tried_again(
 
     monkeypatch.setattr(engine, "BUSY_TIMEOUT_MS", 20)
     other = locks(store)
-    asyncio.get_running_loop().call_later(0.06, other.execute, "COMMIT")
-    await submit(store.committer, session_id=job.session_id)
+    writing = asyncio.create_task(submit(store.committer, session_id=job.session_id))
+    await wait_for(lambda: retries(store) >= 1)
+    other.execute("COMMIT")
+    await writing
     other.close()
-    assert (store.metrics.registry.get_sample_value("stagecast_commit_retries_total") or 0) >= 1
     assert await check_log(store, job.session_id) == 2
     other = locks(store)
     with pytest.raises(DatabaseUnavailable):
@@ -352,21 +358,33 @@ async def test_a_terminated_connection_in_the_middle_of_a_transaction_is_survive
     assert await check_log(store, job.session_id) == 7
 
 
+# In this database: the server is everybody's. Who waits for a transaction's end waits for a lock that has no database.
+_SOMEBODY_WAITS = """SELECT count(*) > 0 FROM pg_locks JOIN pg_stat_activity USING (pid)
+                     WHERE NOT granted AND datname = current_database()"""
+
+
 @pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
-async def test_a_deadlock_is_tried_again(store: Store) -> None:
-    """Another transaction takes the same locks in the other order; PostgreSQL ends one of the two."""
+async def test_a_deadlock_is_tried_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another transaction takes the same locks in the other order; PostgreSQL ends one of the two.
+
+    Each side looks for a deadlock once, when it has waited for its time: ours has to be in one by then, and is the one
+    that gives in because its time is over first.
+    """
+    monkeypatch.setitem(engine.POSTGRES_SETTINGS, "deadlock_timeout", "3000")
     job = await submit(store.committer)
     other = await asyncpg.connect(store.database.url.render_as_string(hide_password=False).replace("+asyncpg", ""))
-    await other.execute("SET deadlock_timeout = '10s'")  # so that the other side is the one that gives in
+    await other.execute("SET deadlock_timeout = '30s'")
     await other.execute("BEGIN")
     await other.execute("SELECT * FROM session WHERE id = $1 FOR UPDATE", job.session_id)
     writing = asyncio.create_task(claim(store.committer, job.id))
-    await wait_for(lambda: other.fetchval("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted"), 10)
-    await other.execute("SELECT * FROM job WHERE id = $1 FOR UPDATE", job.id)
+    await wait_for(lambda: other.fetchval(_SOMEBODY_WAITS), 10)
+    # The whole table: the server hands that lock on when ours lets go. A row would be free for whoever asks first, and
+    # our next try was quicker now and then.
+    await other.execute("LOCK TABLE job IN EXCLUSIVE MODE")
     await other.execute("COMMIT")
     await other.close()
     assert (await writing).attempt == 1
-    assert (store.metrics.registry.get_sample_value("stagecast_commit_retries_total") or 0) >= 1
+    assert retries(store) >= 1
     assert await check_log(store, job.session_id) == 3
 
 

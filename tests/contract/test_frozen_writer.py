@@ -16,16 +16,20 @@ from pipeline.transitions import Cancel
 from tests.contract.jobs import submit
 from tests.database import Store
 
-IDLE_MS = 300
+IDLE_MS = 1000
 WAIT_SECONDS = 20.0
 
 pytestmark = pytest.mark.parametrize("database_settings", ["postgresql"], indirect=True)
 
 
 @pytest.fixture
-async def frozen(database_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Store]:
+async def frozen(
+    database_settings: DatabaseSettings, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Store]:
     """Another process on the same database. Its patience in a transaction is shortened so that the test is short."""
     assert int(engine.POSTGRES_SETTINGS["idle_in_transaction_session_timeout"]) <= 5_000
+    async with store.database.read():
+        pass  # the one connection that the healthy process needs: made now, it keeps the usual patience
     monkeypatch.setitem(engine.POSTGRES_SETTINGS, "idle_in_transaction_session_timeout", str(IDLE_MS))
     async with Store(database_settings) as store:
         yield store

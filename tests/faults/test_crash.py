@@ -15,9 +15,10 @@ from pipeline.verify import verify
 from tests.gateway_process import GatewayProcess
 from tests.servers import PostgresServer, RedisServer
 
-# 40 dishes at 60 ms: a stage takes 2.4 s, longer than a drain, so that some work is left to be handed back.
+# 100 dishes at 60 ms: a stage takes 6 s. That is longer than a drain, so that some work is left to be handed back, and
+# long enough for two kills in one job where the machine is slow.
 SLOW = {"PROVIDER": "synthetic", "SYNTHETIC__LATENCY_MS": "60", "PROCESSING__LEASE_SECONDS": "2"}
-DISHES = [{"name": f"dish {number}", "price": "¥100"} for number in range(40)]
+DISHES = [{"name": f"dish {number}", "price": "¥100"} for number in range(100)]
 TERMINAL = {"job.completed", "job.completed_partial", "job.failed", "job.cancelled"}
 
 
@@ -74,7 +75,7 @@ def gateway(postgres_server: PostgresServer, redis_server: RedisServer) -> Itera
 
 
 async def submit(gateway: GatewayProcess) -> dict[str, Any]:
-    async with httpx.AsyncClient(base_url=gateway.url, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=20, trust_env=False) as client:
         answer = await client.post("/v1/jobs", json={"kind": "menu", "items": DISHES})
         assert answer.status_code == 202
         accepted: dict[str, Any] = answer.json()

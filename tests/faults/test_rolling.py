@@ -7,15 +7,17 @@ from loadtests.rolling import Plan, Rolling, run
 from tests.gateway_process import GatewayProcess
 from tests.servers import PostgresServer, RedisServer
 
+# A gateway lets its streams go 10 ms apart, so that 90 of them leave within 0.9 s: long enough to tell that they were
+# spread also where the process stood still for half a second, and for the balancer to read that the door will close.
 PLAN = Plan(
-    browsers=60,
+    browsers=180,
     sessions=12,
     dishes=3,
     latency_ms=20,
     drain_seconds=2,
     retry_ms=1000,
     settle_seconds=1,
-    pause_seconds=0.1,
+    pause_seconds=0.2,
 )
 # Of the drain itself: at most `drain_seconds`, a second for farewells, and then stages hand their leases back.
 EXIT_SECONDS = 2 + 1 + 8

@@ -11,7 +11,16 @@ from tests.faults.harness.faults.gateway import (
 )
 from tests.faults.harness.scene import Scene
 from tests.faults.harness.world import SQLITE_ALONE, TWO_GATEWAYS
-from tests.faults.scenario import account, at_work, eventually, read_events, streams_go_on, strike, types_of
+from tests.faults.scenario import (
+    account,
+    add_quiet_viewer,
+    at_work,
+    eventually,
+    read_events,
+    streams_go_on,
+    strike,
+    types_of,
+)
 from tests.servers import PostgresServer
 
 pytestmark = pytest.mark.timeout(120)
@@ -24,6 +33,7 @@ async def nobody_serves(scene: Scene) -> None:
 async def test_a_killed_gateway_goes_on_where_it_was() -> None:
     fault = GatewayKilled()
     async with at_work(SQLITE_ALONE, fault) as scene:
+        await add_quiet_viewer(scene)
         await strike(scene, fault, nobody_serves)
         outcome, truth = await account(scene)
         assert "stage.recovering" in types_of(truth), "no stage was running when it was killed"
@@ -33,6 +43,7 @@ async def test_a_killed_gateway_goes_on_where_it_was() -> None:
 async def test_a_stopped_gateway_hands_its_stages_back_and_goes_on() -> None:
     fault = GatewayStopped()
     async with at_work(SQLITE_ALONE, fault) as scene:
+        await add_quiet_viewer(scene)
         await strike(scene, fault, nobody_serves)
         outcome, truth = await account(scene)
         assert "stage.retrying" in types_of(truth), "no running stage was handed back"
@@ -49,6 +60,7 @@ async def test_a_gateway_that_wakes_up_after_its_leases_writes_nothing_twice(pos
 
     fault = GatewayPaused(0)
     async with at_work(TWO_GATEWAYS, fault, postgres=postgres_server) as scene:
+        await add_quiet_viewer(scene)
         await strike(scene, fault, others_take_over)
         _, truth = await account(scene)
         assert "stage.recovering" in types_of(truth), "nobody took a stage of the gateway that slept"
@@ -69,6 +81,7 @@ async def test_a_clock_that_jumps_by_hours_takes_no_lease_and_loses_no_job() -> 
 async def test_what_a_crash_leaves_behind_under_a_clock_hours_ahead_is_taken_up_under_the_right_one() -> None:
     fault = ClockCorrected(3)
     async with at_work(SQLITE_ALONE, fault) as scene:
+        await add_quiet_viewer(scene)
         await strike(scene, fault, nobody_serves)
         _, truth = await account(scene)
         assert "stage.recovering" in types_of(truth), "no stage was running when it was killed"

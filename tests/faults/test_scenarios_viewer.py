@@ -15,8 +15,7 @@ MANY_EVENTS = 40
 
 async def log_goes_on(scene: Scene) -> None:
     """Wait until much more has been committed to each standing session, so that the viewer has something to miss."""
-    before = await scene.ledger.heads()
-    assert before is not None
+    before = await scene.ledger.wait_for_heads()
     wanted = {viewer.history.session_id for viewer in scene.world.viewers if viewer.history.job_id is None}
 
     async def moved() -> bool:

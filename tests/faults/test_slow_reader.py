@@ -17,7 +17,8 @@ WAIT_SECONDS = 30.0
 
 @pytest.fixture
 def gateway() -> Iterator[GatewayProcess]:
-    settings = {"SSE__SEND_TIMEOUT_SECONDS": "1", "SSE__HEARTBEAT_SECONDS": "0.5"}
+    # Five seconds, so that on a busy machine all of them are connected before the first is cut off.
+    settings = {"SSE__SEND_TIMEOUT_SECONDS": "5", "SSE__HEARTBEAT_SECONDS": "0.5"}
     with GatewayProcess(settings=settings) as process:
         yield process
 

@@ -20,6 +20,9 @@ from tests.servers import RedisServer
 from tests.waiting import wait_for
 
 STORM = Plan(browsers=400, sessions=40, behind=80, dishes=10)
+# A repair reads again when more was committed while it read. Each of its reads but the last brings an event, and all it
+# can bring are those of a session's new job: a few of the job, and of each of its eight stages two and one per dish.
+MOST_READS_OF_A_REPAIR = 3 + 8 * (2 + STORM.dishes) + 1
 # The last browser's channel lingers for five seconds, and a sweep every two seconds finds it.
 GIVEN_BACK_SECONDS = 30.0
 # Connections to SQLite that stay open for the next time, three files each. What 120 streams leak is more.
@@ -44,7 +47,8 @@ def test_all_browsers_of_all_sessions_resume_in_the_same_second(gateway: Gateway
         assert not wave.broken
         assert wave.failures == []
         assert (wave.resets, wave.unproven) == (0, 0)
-        assert wave.log_reads <= wave.page_ranges + wave.repairs, "more than one read per session and page range"
+        most = wave.page_ranges + wave.repairs * MOST_READS_OF_A_REPAIR  # usually nothing needs a repair
+        assert wave.log_reads <= most, "more than one read per session and page range"
     assert just_started.log_reads > 0, "the gateway had kept the log in memory: it was not a new one"
 
 
@@ -115,6 +119,12 @@ async def test_what_browsers_took_is_given_back_when_they_have_left(
         now = await look_at(gateway)
         return (now.total("stagecast_connections"), now.total("stagecast_channels")) == (0, 0)
 
+    async def all_are_here() -> bool:
+        return (await look_at(gateway)).total("stagecast_connections") == 120
+
+    async def channels_are_left() -> bool:
+        return await channels() == own
+
     try:
         sessions = [Session() for _ in range(20)]
         for session in sessions:
@@ -124,11 +134,12 @@ async def test_what_browsers_took_is_given_back_when_they_have_left(
         before, own = await look_at(gateway), await channels()
         browsers = [Browser(gateway.port, sessions[number % 20].stream) for number in range(100)]
         following = [asyncio.create_task(browser.follow()) for browser in browsers]
+        await wait_for(lambda: all(browser.last for browser in browsers), 20)
         loop = asyncio.get_running_loop()
         silent = [SilentReader(session.stream) for session in sessions]
         for reader in silent:
             await loop.create_connection(lambda reader=reader: reader, "127.0.0.1", gateway.port)
-        await wait_for(lambda: all(browser.last for browser in browsers), 20)
+        await wait_for(all_are_here, 20)
 
         full = await look_at(gateway)
         assert full.total("stagecast_connections") == 120
@@ -144,7 +155,7 @@ async def test_what_browsers_took_is_given_back_when_they_have_left(
         await asyncio.gather(*following)
 
         await wait_for(nothing_held, GIVEN_BACK_SECONDS)
-        assert await channels() == own
+        await wait_for(channels_are_left)
         after: Vitals = await look_at(gateway)
         assert after.descriptors <= before.descriptors + DATABASE_POOL
         assert after.threads <= before.threads + DATABASE_POOL

@@ -46,7 +46,7 @@ def test_failed_stages_run_again_on_the_same_stream(failing_gateway: GatewayProc
     assert [event.event for event in failed].count("stage.retrying") == 8
 
     failing_gateway.settings["SYNTHETIC__FAILURE_RATE"] = "0"
-    failing_gateway.settings["SYNTHETIC__LATENCY_MS"] = "50"
+    failing_gateway.settings["SYNTHETIC__LATENCY_MS"] = "700"  # a stage takes 2 s: seven retries fall in one run
     failing_gateway.restart()
     _retry_one_stage(job, after_failure["head"])
     _retry_the_others_in_one_run(job)

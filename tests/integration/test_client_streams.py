@@ -20,7 +20,7 @@ from tests.integration.conftest import StartGateway
 from tests.waiting import wait_for
 
 SLOW = {"PROVIDER": "synthetic", "SYNTHETIC__LATENCY_MS": "40", "PROCESSING__LEASE_SECONDS": "1"}
-DISHES = 40
+DISHES = 80
 PATIENCE_SECONDS = 45.0
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
 

@@ -35,9 +35,10 @@ def connection(impatient: GatewayProcess) -> Iterator[RawConnection]:
         yield opened
 
 
-def test_a_connection_that_sends_nothing_is_closed(connection: RawConnection) -> None:
+def test_a_connection_that_sends_nothing_is_closed(impatient: GatewayProcess) -> None:
     began = time.monotonic()
-    assert connection.wait_for_close() == b""
+    with RawConnection(impatient.url) as connection:
+        assert connection.wait_for_close() == b""
     assert PATIENCE_SECONDS * 0.9 < time.monotonic() - began < CLOSED_WITHIN_SECONDS
 
 
@@ -109,20 +110,21 @@ def send_until(connection: RawConnection, data: bytes, deadline: float) -> None:
         time.sleep(0.005)
 
 
-def test_a_stream_is_not_touched_by_the_deadline(impatient: GatewayProcess, connection: RawConnection) -> None:
+def test_a_stream_is_not_touched_by_the_deadline(impatient: GatewayProcess) -> None:
     with Client(impatient.url) as client:
         job = client.submit(MENU)
         job.read_to_end()
     target = f"{job.session_url}/events?token={job.session_token}"
-    # A body that never comes, too: the stream does not wait for it.
-    connection.send(connection.head("GET", target, "Content-Length: 5"))
-    assert connection.read_head() == 200
-    deadline = time.monotonic() + 3 * PATIENCE_SECONDS
-    chunks = [b""]
-    while time.monotonic() < deadline:
-        connection.send(b"x" if len(chunks) < 5 else b"")  # four of the five bytes
-        chunks.append(connection.read_chunk())
-    assert sum(b"stream.head" in chunk for chunk in chunks) >= 3
+    with RawConnection(impatient.url) as connection:
+        # A body that never comes, too: the stream does not wait for it.
+        connection.send(connection.head("GET", target, "Content-Length: 5"))
+        assert connection.read_head() == 200
+        deadline = time.monotonic() + 3 * PATIENCE_SECONDS
+        chunks = [b""]
+        while time.monotonic() < deadline or sum(b"stream.head" in chunk for chunk in chunks) < 3:
+            connection.send(b"x" if len(chunks) < 5 else b"")  # four of the five bytes
+            chunks.append(connection.read_chunk())
+            assert chunks[-1], "the stream has ended"
 
 
 def test_an_idle_connection_is_kept_for_the_next_request(connection: RawConnection) -> None:
@@ -138,18 +140,20 @@ def test_requests_in_one_go_are_answered_in_their_order(connection: RawConnectio
     assert statuses == [200, 404, 200] * 5
 
 
-def test_thousands_of_requests_in_one_go_are_refused(impatient: GatewayProcess, connection: RawConnection) -> None:
+def test_thousands_of_requests_in_one_go_are_refused(impatient: GatewayProcess) -> None:
     before = psutil.Process(impatient.process.pid).memory_info().rss if impatient.process else 0
     with ExitStack() as stack:
         others = [stack.enter_context(RawConnection(impatient.url)) for _ in range(40)]
         for other in others:
-            other.send(b"GET /health/ready HTTP/1.1\r\n\r\n" * 8_000)
+            with suppress(OSError):  # closed while we still sent, or before, if this machine is busy
+                other.send(b"GET /health/ready HTTP/1.1\r\n\r\n" * 8_000)
         answers = [other.wait_for_close().count(b"HTTP/1.1 200") for other in others]
     assert max(answers) <= 64, "one read's worth of requests, and those that the parser had passed before"
     after = psutil.Process(impatient.process.pid).memory_info().rss if impatient.process else 0
     assert after - before < 100_000_000
     assert "Traceback" not in impatient.read_log()
-    assert connection.request("GET", "/health/live").status == 200
+    with RawConnection(impatient.url) as connection:
+        assert connection.request("GET", "/health/live").status == 200
 
 
 def test_who_waits_for_100_continue_gets_it(connection: RawConnection) -> None:
@@ -202,15 +206,15 @@ def test_what_is_no_http_is_refused_and_closed(
     assert impatient.read_log()[log:] == "", "a scanner must not fill the log"
 
 
-def test_garbage_behind_an_open_stream_ends_it_without_a_word(
-    impatient: GatewayProcess, connection: RawConnection
-) -> None:
+def test_garbage_behind_an_open_stream_ends_it_without_a_word(impatient: GatewayProcess) -> None:
     with Client(impatient.url) as client:
         job = client.submit(MENU)
-    connection.send(connection.head("GET", f"{job.session_url}/events", f"Authorization: Bearer {job.session_token}"))
-    assert connection.read_head() == 200
-    connection.send(b"\x00no http\r\n\r\n")
-    assert b"HTTP/1.1" not in connection.wait_for_close()
+    target, token = f"{job.session_url}/events", f"Authorization: Bearer {job.session_token}"
+    with RawConnection(impatient.url) as connection:
+        connection.send(connection.head("GET", target, token))
+        assert connection.read_head() == 200
+        connection.send(b"\x00no http\r\n\r\n")
+        assert b"HTTP/1.1" not in connection.wait_for_close()
 
 
 @pytest.mark.parametrize(
@@ -242,9 +246,11 @@ def test_a_head_of_60_kib_is_read(connection: RawConnection) -> None:
 
 def test_many_slow_senders_do_not_disturb_anybody(impatient: GatewayProcess) -> None:
     with Client(impatient.url) as client, ExitStack() as stack:
-        slow = [stack.enter_context(RawConnection(impatient.url)) for _ in range(200)]
-        for number, one in enumerate(slow):
+        slow: list[RawConnection] = []
+        for number in range(200):
+            one = stack.enter_context(RawConnection(impatient.url))
             one.send(one.head("POST", "/v1/jobs", JSON, LENGTH)[: -2 if number % 2 else None])
+            slow.append(one)
         for _ in range(5):
             for one in slow:
                 with suppress(OSError):  # closed already, if this machine is busy
@@ -260,7 +266,7 @@ def test_many_slow_senders_do_not_disturb_anybody(impatient: GatewayProcess) -> 
 def test_ten_thousand_connections_opened_and_left_cost_little_and_go(
     start_gateway: StartGateway, all_open_files: int
 ) -> None:
-    gateway = start_gateway(SSE__HEARTBEAT_SECONDS="0.5")
+    gateway = start_gateway(SSE__HEARTBEAT_SECONDS="0.5", HTTP__REQUEST_TIMEOUT_SECONDS="15")
     assert gateway.process is not None
     process = psutil.Process(gateway.process.pid)
     with Client(gateway.url) as client, ExitStack() as stack:
@@ -271,7 +277,7 @@ def test_ten_thousand_connections_opened_and_left_cost_little_and_go(
         files, memory = process.num_fds(), process.memory_info().rss
         left = [stack.enter_context(RawConnection(gateway.url)) for _ in range(wanted)]
         # What is left out of 10,000 is what this machine does not let a test open, or its slowness.
-        wait_until(lambda: process.num_fds() - files >= wanted * 0.95, 5, f"{wanted} connections are open at once")
+        wait_until(lambda: process.num_fds() - files >= wanted * 0.95, 12, f"{wanted} connections are open at once")
         grown = (process.memory_info().rss - memory) / wanted
         added = client.submit({**MENU, "session_id": job.session_id}, job.session_token)
         stream.read_until(lambda frame: frame.event == "job.completed" and frame.data["job_id"] == added.job_id)

@@ -40,7 +40,7 @@ def two_clients(two_gateways: tuple[GatewayProcess, GatewayProcess]) -> Iterator
 def test_a_job_of_one_gateway_streams_from_the_other_as_it_happens(two_clients: tuple[Client, Client]) -> None:
     here, there = two_clients
     before = there.metrics()
-    job = here.submit(menu_of(30))
+    job = here.submit(menu_of(200))
     with there.stream(job.events_url) as stream:
         stream.read_all()
     after = there.metrics()
@@ -88,7 +88,7 @@ def test_many_readers_at_both_gateways_all_get_everything(two_clients: tuple[Cli
 
 def test_a_job_is_cancelled_at_the_gateway_that_does_not_run_it(two_clients: tuple[Client, Client]) -> None:
     here, there = two_clients
-    job = here.submit(menu_of(100))
+    job = here.submit(menu_of(500))
     with there.stream(job.events_url) as stream:
         stream.read_until("item.updated")
         assert replace(job, client=there).cancel().status_code == 202

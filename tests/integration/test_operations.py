@@ -8,8 +8,9 @@ from tests.client import MENU, PROMPT, Client, SubmittedJob, menu_of
 from tests.contract.wire.fold import STAGES
 from tests.gateway_process import GatewayProcess
 from tests.integration.conftest import StartGateway
+from tests.servers import wait_until
 
-LOG_SECONDS = 5.0
+LOG_SECONDS = 20.0
 
 
 def test_a_healthy_gateway_says_so(gateway: GatewayProcess, client: Client) -> None:
@@ -35,12 +36,13 @@ MOVING = (
 
 
 def test_a_job_moves_the_metrics(slow_gateway: GatewayProcess, client: Client) -> None:
+    wait_until(lambda: client.metrics()["stagecast_connections"] == 0, LOG_SECONDS, "the streams of others are over")
     before = client.metrics()
-    job = client.submit(menu_of(30))
-    with job.stream() as stream:
+    job = client.submit(menu_of(100))
+    with job.session_stream() as stream:  # which stays open, however late we look
         stream.read_until("job.started")
         during = client.metrics()
-        stream.read_all()
+        stream.read_until("job.completed")
     after = client.metrics()
     events = len(stream.durable)
 

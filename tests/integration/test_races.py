@@ -44,6 +44,13 @@ class Place:
     def there(self) -> Client:
         return self.clients[-1]
 
+    def slow_down(self) -> None:
+        """From now on no answer comes while the test lasts: what is done to a running attempt can't come too late."""
+        for gateway in self.gateways:
+            gateway.settings["SYNTHETIC__LATENCY_MS"] = "600000"
+            gateway.kill()
+            gateway.start()
+
     def elsewhere(self, job: SubmittedJob) -> SubmittedJob:
         """The same job through the other gateway."""
         return replace(job, client=self.there)
@@ -118,7 +125,7 @@ def names(events: Sequence[Frame]) -> list[str | None]:
 @pytest.mark.timeout(90)
 def test_what_a_batch_answers_after_the_cancel_never_appears(start: Start) -> None:
     place = start(SYNTHETIC__LATENCY_MS="20")
-    job = place.here.submit(menu_of(100))
+    job = place.here.submit(menu_of(300))
     with job.stream() as stream:
         stream.read_until(lambda frame: frame.event == "item.updated" and frame.seq > 60)
         assert place.elsewhere(job).cancel().status_code == 202
@@ -133,14 +140,14 @@ def test_what_a_batch_answers_after_the_cancel_never_appears(start: Start) -> No
 
 @pytest.mark.timeout(120)
 def test_a_cancel_and_the_completion_at_once_leave_one_last_event(start: Start) -> None:
-    place = start(SYNTHETIC__LATENCY_MS="2")
+    place = start(SYNTHETIC__LATENCY_MS="5")
     chance = random.Random(20261121)
     total = 1 + 1 + 8 * (2 + 6) + 1
     outcomes: set[int] = set()
     for tries in range(60):
         job = place.here.submit(menu_of(6))
         with job.stream() as stream:
-            wanted = chance.randint(total // 4, total - 1)
+            wanted = chance.randint(9, total - 1)
             stream.read_until(lambda frame, wanted=wanted: frame.id is not None and frame.seq >= wanted)
             time.sleep(chance.random() * 0.003)
             status = place.elsewhere(job).cancel().status_code
@@ -155,45 +162,57 @@ def test_a_cancel_and_the_completion_at_once_leave_one_last_event(start: Start) 
 
 @pytest.mark.timeout(120)
 def test_a_cancel_and_the_next_claim_at_once_leave_one_last_event(start: Start) -> None:
-    """One stage at a time, 12 ms each: the cancel comes while some have been claimed and the next is about to be."""
+    """One stage at a time, 12 ms each: the cancel comes while some have been claimed and the next is about to be.
+
+    Or, on a busy machine, too late: then it is refused, and the job has ended well.
+    """
     place = start(SYNTHETIC__LATENCY_MS="4", PROCESSING__CONCURRENCY="1")
     chance = random.Random(3)
     claimed: set[int] = set()
     for _ in range(25):
         job = place.here.submit(menu_of(3))
-        time.sleep(chance.random() * 0.08)
-        assert place.elsewhere(job).cancel().status_code == 202
+        wanted = chance.randrange(8)
+        with job.stream() as stream:
+            stream.read_until(lambda _, wanted=wanted: names(stream.durable).count("stage.started") >= wanted)
+            time.sleep(chance.random() * 0.012)
+            status = place.elsewhere(job).cancel().status_code
+        assert status in (202, 409)
         events = place.check_job(job)
-        assert events[-1].event == "job.cancelled"
-        claimed.add(names(events).count("stage.started"))
+        assert events[-1].event == ("job.cancelled" if status == 202 else "job.completed")
+        if status == 202:
+            claimed.add(names(events).count("stage.started"))
     assert len(claimed) >= 3, "the cancel always met the same claim"
     assert min(claimed) < 8
 
 
 @pytest.mark.timeout(90)
 def test_two_cancels_at_once_are_one(start: Start) -> None:
-    place = start(SYNTHETIC__LATENCY_MS="20")
+    place = start(SYNTHETIC__LATENCY_MS="100")
     for _ in range(8):
         job = place.here.submit(menu_of(50))
         assert sorted(at_once(job.cancel, place.elsewhere(job).cancel)) == [202, 409]
         assert names(place.check_job(job)).count("job.cancelled") == 1
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 def test_two_retries_of_a_stage_at_once_begin_one_attempt(start: Start) -> None:
-    # Long enough that the new attempt can't have failed already, and be retried rightly, when the second one comes.
-    place = start(SYNTHETIC__FAILURE_RATE="1.0", SYNTHETIC__LATENCY_MS="250")
-    job = place.here.submit(menu_of(2))
-    assert wait_for_end(job)["status"] == "failed"
-    there = place.elsewhere(job)
-    for attempt in range(2, 12):
+    place = start(SYNTHETIC__FAILURE_RATE="1.0")
+    jobs = [place.here.submit(menu_of(2)) for _ in range(10)]
+    for job in jobs:
+        assert wait_for_end(job)["status"] == "failed"
+    # Else the first one's attempt may have failed already, and be retried rightly, when the second one comes.
+    place.slow_down()
+    for job in jobs:
+        there = place.elsewhere(job)
         statuses = at_once(partial(job.retry, "price"), partial(there.retry, "price"))
         assert sorted(statuses) == [202, 409]
-        stage = wait_for_end(job)["stages"]["price"]
-        assert (stage["status"], stage["attempt"]) == ("failed", attempt)
-    events = place.check_job(job)
-    assert names(events).count("stage.retrying") == 10
-    assert sum(name in ENDINGS for name in names(events)) == 11
+        wait_until(lambda job=job: job.snapshot()["stages"]["price"]["status"] == "running", WAIT_SECONDS, "it runs")
+        assert there.cancel().status_code == 202
+        events = place.check_job(job)
+        began = [event.data for event in events if event.event in ("stage.retrying", "stage.started")]
+        assert [data["attempt"] for data in began if data["stage"] == "price"] == [1, 1, 2], "started, retried, started"
+        assert names(events).count("stage.retrying") == 1
+        assert [name for name in names(events) if name in ENDINGS] == ["job.failed", "job.cancelled"]
 
 
 @pytest.mark.timeout(120)
@@ -213,7 +232,7 @@ def test_retries_of_all_failed_stages_at_once_are_one_run_or_more_and_each_ends(
 @pytest.mark.timeout(120)
 def test_a_retry_while_a_sibling_ends_the_run_is_in_this_run_or_begins_the_next(start: Start) -> None:
     # Half of the stages at a time: what fails among the first is retried while the others run, or after the end.
-    place = start(SYNTHETIC__FAILURE_RATE="0.5", SYNTHETIC__LATENCY_MS="3", PROCESSING__CONCURRENCY="4")
+    place = start(SYNTHETIC__FAILURE_RATE="0.5", SYNTHETIC__LATENCY_MS="30", PROCESSING__CONCURRENCY="4")
     chance = random.Random(11)
     runs: set[int] = set()
     for tries in range(60):
@@ -221,7 +240,7 @@ def test_a_retry_while_a_sibling_ends_the_run_is_in_this_run_or_begins_the_next(
         with job.stream() as stream:
             seen = stream.read_until(lambda frame: frame.event == "stage.failed" or frame.event in ENDINGS)
             if seen[-1].event == "stage.failed":
-                time.sleep(chance.random() * 0.06)
+                time.sleep(chance.choice((0, 0.12)) * chance.random())  # half of them while the siblings surely run
                 assert place.elsewhere(job).retry(seen[-1].data["stage"]).status_code == 202
                 events = place.check_job(job)
                 assert names(events).count("stage.retrying") == 1
@@ -231,12 +250,11 @@ def test_a_retry_while_a_sibling_ends_the_run_is_in_this_run_or_begins_the_next(
     assert runs == {1, 2}, "the race was never won by both"
 
 
+@pytest.mark.parametrize("start", ["postgres"], indirect=True)  # it takes another gateway to take over
 @pytest.mark.timeout(60)
 def test_a_running_attempt_cannot_be_retried_even_when_its_process_is_frozen(start: Start) -> None:
     """The zombie: its lease expires while it sleeps, another run takes the stage, and it wakes with answers."""
-    place = start(SYNTHETIC__LATENCY_MS="30", PROCESSING__LEASE_SECONDS="1", PROCESSING__MAX_ATTEMPTS="3")
-    if len(place.gateways) == 1:
-        return  # nobody else is there to take over
+    place = start(SYNTHETIC__LATENCY_MS="100", PROCESSING__LEASE_SECONDS="1", PROCESSING__MAX_ATTEMPTS="3")
     frozen, awake = place.gateways
     job = place.here.submit(menu_of(40))
     there = place.elsewhere(job)
@@ -276,9 +294,10 @@ def test_a_job_that_waits_for_its_next_attempts_is_cancelled_for_good(start: Sta
 
 @pytest.mark.timeout(60)
 def test_a_retry_and_then_a_cancel_end_the_new_run_as_cancelled(start: Start) -> None:
-    place = start(SYNTHETIC__FAILURE_RATE="1.0", SYNTHETIC__LATENCY_MS="50")
+    place = start(SYNTHETIC__FAILURE_RATE="1.0")
     job = place.here.submit(menu_of(4))
     wait_for_end(job)
+    place.slow_down()
     assert job.retry("image").status_code == 202
     assert place.elsewhere(job).cancel().status_code == 202
     assert job.retry("price").status_code == 409
@@ -329,7 +348,7 @@ def _post(client: Client, body: dict[str, Any], key: str, answers: list[httpx.Re
 @pytest.mark.parametrize("seed", [1, 2])
 def test_any_mixture_of_retries_and_cancels_leaves_one_ending_for_each_run(start: Start, seed: int) -> None:
     """Whatever was answered 202 is in the log exactly once, whatever was answered 409 is not."""
-    place = start(SYNTHETIC__FAILURE_RATE="0.4", SYNTHETIC__LATENCY_MS="3")
+    place = start(SYNTHETIC__FAILURE_RATE="0.4", SYNTHETIC__LATENCY_MS="10")
     chance = random.Random(seed)
     jobs = [place.clients[n % len(place.clients)].submit(menu_of(3)) for n in range(8)]
     plans = [(job, chance.randrange(2**32)) for job in jobs for _ in range(3)]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from infra.database.engine import Database
-from infra.database.retention import SESSIONS_AT_ONCE, Retention
+from infra.database.retention import Retention
 from infra.settings import DatabaseSettings, LogSettings
 from tests.client import MENU, PROMPT, Client, SubmittedJob
 from tests.contract.wire.log_rules import check_ids, check_job
@@ -62,10 +62,9 @@ async def _trim(gateway: GatewayProcess) -> None:
         retention = Retention(
             database, LogSettings.model_construct(retention_seconds=0, max_events_per_session=100_000)
         )
-        trimmed = await retention.trim_old()
-        assert trimmed > 0
-        while trimmed == SESSIONS_AT_ONCE:
-            trimmed = await retention.trim_old()
+        assert await retention.trim_old() > 0
+        while await retention.trim_old():  # what other tests left in this database may take more than one transaction
+            pass
     finally:
         await database.close()
 

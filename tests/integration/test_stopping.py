@@ -39,6 +39,8 @@ def test_workers_that_hear_the_signal_twice_end_in_order(
 ) -> None:
     url = postgres_server.create_database()
     with GatewayProcess(url, redis_url=redis_server.url, settings=SLOW, workers=2) as gateway:
+        # The first that is ready answers for both: the other one may not listen to signals yet.
+        wait_until(lambda: "(2 workers)" in gateway.read_log(), 30, "both workers are ready")
         with Client(gateway.url) as client:
             job = client.submit(menu_of(50))
             with job.stream() as stream:

@@ -88,22 +88,27 @@ def test_a_reader_that_leaves_leaves_nothing_behind(
 
 
 def test_a_reader_that_takes_nothing_is_cut_off(start_gateway: StartGateway) -> None:
-    gateway = start_gateway(SSE__SEND_TIMEOUT_SECONDS="1")
+    gateway = start_gateway(SSE__SEND_TIMEOUT_SECONDS="3")
     with Client(gateway.url) as client:
         job = client.submit(menu_of(500))
         # Three large logs of 3 MB: the kernel alone takes up to 4 MB off the server's hands.
         for _ in range(2):
             client.submit({**menu_of(500), "session_id": job.session_id}, job.session_token).read_to_end()
         _wait_for_connections(client, 0)
+        before = _streams_cut(client)
         with socket.socket() as reader:
             reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             reader.connect(("127.0.0.1", gateway.port))
             url = f"{job.session_url}/events?token={job.session_token}"
             reader.sendall(f"GET {url} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
-            _wait_for_connections(client, 1)
-            _wait_for_connections(client, 0)
+            wait_until(lambda: _streams_cut(client) == before + 1, 30, "it is cut off")
+            assert client.metrics()["stagecast_connections"] == 0
         assert job.read_to_end()[-1].event == "job.completed", "the others go on"
 
 
 def _wait_for_connections(client: Client, wanted: float) -> None:
-    wait_until(lambda: client.metrics()["stagecast_connections"] == wanted, 10, f"{wanted} open streams")
+    wait_until(lambda: client.metrics()["stagecast_connections"] == wanted, 30, f"{wanted} open streams")
+
+
+def _streams_cut(client: Client) -> float:
+    return client.metrics().get('stagecast_connections_closed_total{reason="cut"}', 0)

@@ -88,7 +88,9 @@ class GoHub(Hub):
 
     def version(self) -> str:
         if shutil.which(self.name) is None:
-            raise Absent(f"{self.name} is not on the PATH")
+            raise Absent(
+                f"{self.name} is not on the PATH; its runner is written from the documentation, and has never run"
+            )
         said = subprocess.run([self.name, *self.version_arguments], capture_output=True, text=True, check=False)
         return (said.stdout or said.stderr).strip().partition("\n")[0] or self.name
 
@@ -132,7 +134,15 @@ class Centrifugo(GoHub):
             "http_api": {"key": KEY},
             "client": {"allow_anonymous_connect_without_token": True, "insecure": True},
             "uni_sse": {"enabled": True},
-            "channel": {"without_namespace": {"allow_subscribe_for_client": True, "history_size": 256}},
+            # A browser without a token is anonymous; without a ttl nothing would be kept.
+            "channel": {
+                "without_namespace": {
+                    "allow_subscribe_for_client": True,
+                    "allow_subscribe_for_anonymous": True,
+                    "history_size": 256,
+                    "history_ttl": "60s",
+                }
+            },
             "log": {"level": "error"},
         }
         text = orjson.dumps(configuration).decode().replace('"{port}"', "{port}")

@@ -140,6 +140,8 @@ async def follow(store: Store, redis: Redis, job_id: str, after: int) -> AsyncIt
     """What is stored after an event, then what happens, until the job has ended."""
     async with redis.pubsub() as subscription:
         await subscription.subscribe(f"job:{job_id}")
+        # `subscribe` only sends. What is published until Redis has it would be neither stored when we read nor heard.
+        await subscription.get_message(timeout=None)
         async with store.reading() as session:
             rows = await session.scalars(
                 select(Event).where(Event.job_id == job_id, Event.id > after).order_by(Event.id)

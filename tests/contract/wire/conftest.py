@@ -7,16 +7,15 @@ import pytest
 
 from .api import MENU, PROMPT, Job, Server, menu_of
 from .log_rules import check_ids, check_job
-from .options import LONGEST_HEARTBEAT_SECONDS, add_options, read_options
+from .options import GIVEN, LONGEST_HEARTBEAT_SECONDS, add_options, read_options
 from .sse import Frame
 
-GIVEN = "given"
 OURS = ("sqlite-memory", "postgres-redis")
 HEARTBEAT_SECONDS = 0.5
-# Slow enough that a menu of 500 dishes is still running when a test steers it: two seconds for each stage.
+# Slow enough that a menu of 500 dishes is still running when a test steers it: six seconds for each stage.
 SLOW = {
     "PROVIDER": "synthetic",
-    "SYNTHETIC__LATENCY_MS": "4",
+    "SYNTHETIC__LATENCY_MS": "12",
     "SSE__HEARTBEAT_SECONDS": str(HEARTBEAT_SECONDS),
     # So small that a reader who was away for a moment is served by the log.
     "SSE__RING_EVENTS": "16",

@@ -15,6 +15,8 @@ OPTIONS = {
     "--failing-base-url": "the origin of one whose provider fails now and then (for the tests of retries)",
     "--heartbeat-seconds": "how often the server under test sends stream.head on a quiet stream",
 }
+# The name of a server that was named, among those that a test runs against.
+GIVEN = "given"
 # A test waits for a few heartbeats: with longer ones it is left out.
 LONGEST_HEARTBEAT_SECONDS = 5.0
 

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from .api import MENU, REQUEST_SECONDS, Job, Server
+from .log_rules import check_ids, check_job
 
 GET, POST = "GET", "POST"
 PLACES = (
@@ -57,7 +58,6 @@ def test_the_token_opens_its_session_in_every_form(server: Server, way: Way) -> 
 @pytest.mark.parametrize(("method", "path"), PLACES)
 def test_without_its_token_a_session_answers_as_if_it_did_not_exist(server: Server, method: str, path: str) -> None:
     job, other = server.submit(MENU), server.submit(MENU)
-    head = job.session()["head"]
     url = path.format(job=job.job_id, session=job.session_id)
     nothing = server.request(method, path.format(job=NOWHERE, session=NOWHERE))
     wrong = job.session_token[:-1] + ("A" if job.session_token[-1] != "A" else "B")
@@ -73,9 +73,13 @@ def test_without_its_token_a_session_answers_as_if_it_did_not_exist(server: Serv
     for answer in refused:
         assert (answer.status_code, answer.content) == (404, nothing.content)
         assert "set-cookie" not in answer.headers
-    job.read_to_end()
-    assert job.snapshot()["status"] == "completed", "nothing was cancelled"
-    assert int(head.rpartition(".")[2]) <= int(job.session()["head"].rpartition(".")[2])
+    events = job.read_to_end()
+    check_ids(events)
+    check_job(events, "menu")
+    assert events[-1].event == "job.completed", "nothing was cancelled"
+    session = job.session()
+    assert session["head"] == events[-1].id, "nothing was added to the log"
+    assert [one["job_id"] for one in session["jobs"]] == [job.job_id]
 
 
 @pytest.mark.parametrize("token", ["none", "another's"])

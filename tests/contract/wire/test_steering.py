@@ -5,6 +5,7 @@ import pytest
 from .api import Job, Server, menu_of
 from .fold import STAGES, blank, fold
 from .log_rules import ENDINGS, check_ids, check_job
+from .options import GIVEN
 from .problems import check_problem
 from .sse import Frame
 
@@ -54,12 +55,17 @@ def test_a_finished_job_can_neither_be_cancelled_nor_retried(finished: tuple[Job
     assert job.read_to_end() == events
 
 
-def test_a_running_stage_cannot_be_retried(running_job: Job) -> None:
+def test_a_running_stage_cannot_be_retried(running_job: Job, server_name: str) -> None:
     with running_job.stream() as stream:
         stream.read_until("stage.started")
-        answer = running_job.retry(stream.durable[-1].data["stage"])
+        stage = stream.durable[-1].data["stage"]
+        answer = running_job.retry(stage)
+        status = running_job.snapshot()["stages"][stage]["status"]
 
     check_problem(answer, 409, kind="stage-not-failed")
+    if status == "completed" and server_name == GIVEN:
+        pytest.skip("the server ends 500 dishes before anybody can ask: a completed stage gets the same answer")
+    assert status == "running", "the stage was over when it was asked for"
 
 
 def test_failed_stages_are_retried_until_the_job_completes_all_on_one_stream(failing_server: Server) -> None:

@@ -161,8 +161,7 @@ class Scene:
             await asyncio.sleep(0.1)
 
     async def _viewers_end(self) -> None:
-        heads = await self.ledger.heads()
-        assert heads is not None, "the database can't be read at the end"
+        heads = await self.ledger.wait_for_heads()
 
         def waiting() -> list[str]:
             return [viewer.name for viewer in self.crowd.viewers if _is_unfinished(viewer, heads)]

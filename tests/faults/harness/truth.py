@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +20,7 @@ _HEADS = "SELECT id, head FROM session"
 _UNFINISHED = "SELECT count(*) FROM job WHERE status IN ('queued', 'running')"
 READ_SECONDS = 30.0
 PEEK_SECONDS = 1.0
+PAUSE_SECONDS = 0.1
 
 
 class Ledger:
@@ -41,6 +43,14 @@ class Ledger:
         """The head of every session now; None while the database can't be read."""
         rows = await self._peek(_HEADS)
         return dict(rows) if rows is not None else None
+
+    async def wait_for_heads(self) -> dict[str, int]:
+        """The head of every session, as soon as the database can be read. Raises AssertionError after 30 s."""
+        deadline = time.monotonic() + READ_SECONDS
+        while (heads := await self.heads()) is None:
+            assert time.monotonic() < deadline, f"the database can't be read for {READ_SECONDS:g} s"
+            await asyncio.sleep(PAUSE_SECONDS)
+        return heads
 
     async def unfinished(self) -> int | None:
         """How many jobs have not ended; None while the database can't be read."""

@@ -1,6 +1,7 @@
 """A server on a real socket that answers each connection with the next piece of a script, byte for byte."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qs, urlsplit
@@ -18,9 +19,9 @@ Script = bytes | Callable[[str | None], bytes]
 
 
 class ScriptedServer:
-    """`requests` are the heads of the requests so far. A script that ends with HOLD leaves its connection open, one
-    that ends with DRIP goes on with a byte every 20 ms.
+    """`requests` are the heads of the requests so far, and `asked_at` is when they came (`time.monotonic()`).
 
+    A script that ends with HOLD leaves its connection open, one that ends with DRIP goes on with a byte every 20 ms.
     Whoever asks more often than there are scripts is answered with 418, which is final to the client.
     """
 
@@ -31,6 +32,7 @@ class ScriptedServer:
         self._scripts = list(scripts)
         self._open: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
         self.requests: list[str] = []
+        self.asked_at: list[float] = []
         self.base = ""
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -46,6 +48,7 @@ class ScriptedServer:
 
     async def respond(self, head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.requests.append(head)
+        self.asked_at.append(time.monotonic())
         script = self._scripts.pop(0) if self._scripts else refusal(418)
         if not isinstance(script, bytes):
             script = script(self.resumed_from[-1])

@@ -41,7 +41,7 @@ class Viewer:
         self.job = JobStream(server.address, backoff=Backoff(0.001, 0.001), on_link=self.links.append, **options)
 
     async def follow(self) -> list[int]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             async for item in self.job.events():
                 self.handed.append(item)
         return [item.id.seq for item in self.handed if isinstance(item, Event)]
@@ -146,25 +146,27 @@ async def test_after_a_reset_nothing_counts_but_the_snapshot() -> None:
 
 async def test_bytes_that_never_make_an_event_are_no_sign_of_life() -> None:
     async with scripted(stream(opened(0), event(1)) + DRIP, REST) as server:
-        viewer = Viewer(server, silence_seconds=5.0, frame_seconds=0.2)
+        viewer = Viewer(server, silence_seconds=5.0, frame_seconds=1.0)
         assert await viewer.follow() == [1, 2]
     assert viewer.reasons == ["no whole event came for too long"]
 
 
 async def test_the_time_that_the_caller_takes_is_not_held_against_the_connection() -> None:
     async with scripted(chunked(opened(0), event(1)), REST) as server:
-        viewer = Viewer(server, frame_seconds=0.1)
-        async with asyncio.timeout(10), aclosing(viewer.job.events()) as items:
+        viewer = Viewer(server, frame_seconds=1.0)
+        async with asyncio.timeout(20), aclosing(viewer.job.events()) as items:
+            await anext(items)
+            await asyncio.sleep(1.5)
             async for _item in items:
-                await asyncio.sleep(0.3)
+                pass
     assert viewer.reasons == ["the server closed the connection"]
 
 
 async def test_an_answer_that_never_gets_past_its_head_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.client.stream.CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr("gateway.client.stream.CONNECT_SECONDS", 1.5)
     dripping = b"HTTP/1.1 200 OK\r\nX-Slow: " + DRIP
     async with scripted(dripping, stream(opened(0), event(1), event(2), ended(2))) as server:
-        viewer = Viewer(server, silence_seconds=0.2)
+        viewer = Viewer(server, silence_seconds=1.5)
         assert await viewer.follow() == [1, 2]
     assert viewer.reasons == ["no answer in time"]
 
@@ -285,6 +287,6 @@ async def test_pauses_grow_while_nothing_comes_of_the_connections_and_start_agai
 
     async with scripted(*scripts) as server:
         job = JobStream(server.address, backoff=Watched())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             assert [item.id.seq async for item in job.events() if isinstance(item, Event)] == [1, 2]
     assert ceilings == [0, 1, 2, 3, 4, 5, 6, 0]

@@ -172,7 +172,7 @@ async def follow_session(server: ScriptedServer, log: Log) -> tuple[SessionStrea
     return session, seen, snapshots
 
 
-FEW = settings(max_examples=50, deadline=None)
+FEW = settings(max_examples=50)
 CUT_IN_THE_MIDDLE = Visit([True] * 3, [True], 0, 1, "cut", 0.6, "")
 
 

@@ -30,7 +30,7 @@ async def follow(server: ScriptedServer, until: int) -> tuple[SessionStream, lis
     """The stream after it handed out this number, and the numbers of its events; snapshots as negative numbers."""
     session = SessionStream(server.session, backoff=Backoff(0.001, 0.001))
     numbers = []
-    async with asyncio.timeout(10), aclosing(session.events()) as items:
+    async with asyncio.timeout(20), aclosing(session.events()) as items:
         async for item in items:
             numbers.append(item.id.seq if isinstance(item, Event) else -item.position.seq)
             if numbers[-1] == until:
@@ -106,7 +106,7 @@ async def test_until_the_snapshot_of_a_reset_is_here_nothing_is_complete() -> No
         session = SessionStream(
             server.session, backoff=Backoff(0.001, 0.001), on_link=lambda _link: links.append(session.complete)
         )
-        async with asyncio.timeout(10), aclosing(session.events()) as items:
+        async with asyncio.timeout(20), aclosing(session.events()) as items:
             async for item in items:
                 if isinstance(item, Snapshot):
                     break

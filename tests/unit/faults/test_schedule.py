@@ -115,5 +115,5 @@ async def test_two_faults_overlap_but_never_on_the_same_part() -> None:
 
 async def test_no_fault_is_struck_after_the_end() -> None:
     stage: Any = Stage()
-    await Schedule(1, (turns(*["redis"] * 20),)).run(stage, 0.1)
-    assert 0 < len(stage.struck) < 20
+    await Schedule(1, (turns(*["redis"] * 100),)).run(stage, 1.0)
+    assert 0 < len(stage.struck) < 100

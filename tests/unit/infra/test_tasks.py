@@ -101,7 +101,7 @@ async def test_stopping_ends_even_a_task_that_swallows_its_first_cancellation(su
 
     supervisor.start("stubborn", run)
     await began.wait()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await supervisor.stop()
 
     assert swallowed.is_set()

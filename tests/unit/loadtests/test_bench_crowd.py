@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtests.bench.crowd import Auditor, Crowd, CrowdError, Stream, Tally, Target
+from loadtests.bench.delivering import rest_through_heartbeats
 from loadtests.bench.payload import EVENT_BYTES, MARK, payloads
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n"
+HEARTBEAT = b"6\r\n: hi\n\n\r\n"
 TARGET = Target(0, b"GET / HTTP/1.1\r\n\r\n")
 KINDS = pytest.mark.parametrize("kind", [Stream, Auditor])
 
@@ -152,6 +154,25 @@ async def test_a_crowd_is_complete_only_when_each_stream_is() -> None:
     crowd.streams[-1].last = 7
     with pytest.raises(CrowdError, match="1 of 4 streams"):
         crowd.check([7, 8])
+
+
+async def test_one_stream_without_a_heartbeat_is_seen_however_many_others_have() -> None:
+    """Twice as many heartbeats as streams, but none for one of them."""
+    crowd = Crowd([TARGET], 32)
+    resting = asyncio.create_task(rest_through_heartbeats(crowd, 1))
+    await asyncio.sleep(0.5)  # after they were told to listen anew, a tenth of a heartbeat after the start
+    for stream in crowd.streams[:-1]:
+        for read in (HEAD, HEARTBEAT, HEARTBEAT):
+            stream.get_buffer(0)[: len(read)] = read
+            stream.buffer_updated(len(read))
+    with pytest.raises(CrowdError, match="1 of 32 idle streams got no heartbeat"):
+        await resting
+
+
+@KINDS
+async def test_an_event_is_no_heartbeat(kind: type[Stream]) -> None:
+    assert not feed(kind, [HEAD, chunked(frames([1]))])[0].beaten
+    assert feed(kind, [HEAD, HEARTBEAT])[0].beaten
 
 
 async def test_every_sixteenth_browser_is_an_auditor() -> None:

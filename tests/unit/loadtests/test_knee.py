@@ -1,143 +1,31 @@
-"""Guests at growing load: where the knee is, what is measured on the way, and that a lost event fails the run."""
+"""Guests at growing load: what is measured, how it is told, and that a lost event fails the run."""
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
-from loadtests.knee.__main__ import Plan, climb
 from loadtests.knee.page import Page
-from loadtests.knee.picture import draw
+from loadtests.knee.picture import choose_ticks, draw
+from loadtests.knee.readme import with_knee
 from loadtests.knee.report import Result, name_knee, say_losses, say_others, to_html, to_lines
-from loadtests.knee.steps import (
-    Core,
-    Limit,
-    Quantiles,
-    Rest,
-    Step,
-    find_knee,
-    find_limit,
-    measure_step,
-    plan_refinement,
-    to_quantiles,
-)
+from loadtests.knee.source import Source
+from loadtests.knee.steps import Core, Quantiles, Rest, measure_step, to_quantiles
 from loadtests.knee.tally import Clock, Count, Tally
 from loadtests.sheet import begin_sheet
+from tests.unit.loadtests.written_steps import BUSY, GROWING, IDLE, make_result, make_step
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n"
 JOB = "01m7yhm0ennajjn07jc08vag0a"
-BUSY, IDLE = Core(0.97, 0.98), Core(0.2, 0.22)
-
-
-def make_step(guests: int, jobs_per_s: float, first_event_p95: float = 10, **changes: object) -> Step:
-    tally = Tally(begun=5, judged=5)
-    step = measure_step(guests, 10, tally, BUSY, IDLE, Rest(0, 120))
-    first = Quantiles(9, first_event_p95 / 2, first_event_p95, first_event_p95)
-    step = replace(step, counts={Count.JOBS: round(jobs_per_s * 10)}, clocks={**step.clocks, Clock.FIRST_EVENT: first})
-    return replace(step, **changes)  # type: ignore[arg-type]
-
-
-def make_result(*steps: Step) -> Result:
-    return Result("knee", "SQLite", "inside the process", 5, 0.01, True, list(steps), find_knee(steps))
-
-
-GROWING = (make_step(10, 10), make_step(20, 19), make_step(40, 35))
 
 
 def test_quantiles_are_nearest_ranks_in_any_order() -> None:
     assert to_quantiles(range(100, 0, -1)) == Quantiles(100, 50, 95, 99)
     assert to_quantiles([7]) == Quantiles(1, 7, 7, 7)
     assert to_quantiles([]) == Quantiles(0, 0, 0, 0)
-
-
-def test_load_that_pays_has_no_knee() -> None:
-    assert find_knee(GROWING) is None
-    assert find_knee([]) is None
-
-
-def test_past_the_knee_more_guests_bring_less_than_half_their_number_in_jobs() -> None:
-    assert find_knee([*GROWING, make_step(80, 53)]) is None  # 51 % more jobs for 100 % more guests
-    knee = find_knee([*GROWING, make_step(80, 52)])
-    assert knee is not None
-    assert (knee.at, knee.past, knee.reason) == (40, 80, "+100% guests brought +49% finished jobs")
-
-
-def test_past_the_knee_the_first_event_takes_three_times_as_long_and_is_no_longer_immediate() -> None:
-    assert find_knee([*GROWING, make_step(80, 70, first_event_p95=99)]) is None
-    slow_from_the_start = [make_step(10, 10, first_event_p95=90), make_step(20, 20, first_event_p95=260)]
-    assert find_knee(slow_from_the_start) is None
-    knee = find_knee([*GROWING, make_step(80, 70, first_event_p95=150)])
-    assert knee is not None
-    assert (knee.at, knee.reason) == (40, "the first event took 15.0 times as long (p95) as with 10 guests")
-
-
-def test_a_slow_first_event_that_larger_steps_do_not_have_is_noise() -> None:
-    noisy = make_step(50, 43, first_event_p95=150)
-    assert find_knee([*GROWING, noisy, make_step(80, 70)]) is None
-    knee = find_knee([*GROWING, noisy, make_step(80, 70, first_event_p95=200)])
-    assert knee is not None
-    assert knee.past == 50
-
-
-def test_the_knee_is_the_lowest_one_in_whatever_order_the_steps_ran() -> None:
-    steps = [make_step(80, 36), make_step(50, 43), *GROWING, make_step(60, 44)]
-    knee = find_knee(steps)
-    assert knee is not None
-    assert (knee.at, knee.past) == (50, 60)
-
-
-@pytest.mark.parametrize(
-    ("gateway", "client", "limit"),
-    [
-        (BUSY, IDLE, Limit.GATEWAY),
-        (BUSY, BUSY, Limit.CLIENT),
-        (IDLE, BUSY, Limit.CLIENT),
-        (IDLE, IDLE, Limit.NEITHER),
-        (Core(0.7, 0.98), IDLE, Limit.OTHERS),
-        (BUSY, Core(0.1, 0.99), Limit.OTHERS),
-    ],
-)
-def test_what_gave_out_is_named_and_the_client_is_never_taken_for_the_gateway(
-    gateway: Core, client: Core, limit: Limit
-) -> None:
-    assert find_limit(make_step(10, 10, gateway=gateway, client=client)) is limit
-
-
-def test_the_climb_doubles_until_past_the_knee_and_then_looks_closer() -> None:
-    asked = []
-
-    def measure(guests: int) -> Step:
-        asked.append(guests)
-        return make_step(guests, min(guests, 50))
-
-    steps = climb(Plan(first=10, most=1000), measure)
-    assert asked == [10, 20, 40, 80, 160, 50, 60]
-    assert [step.guests for step in steps] == sorted(asked)
-    knee = find_knee(steps)
-    assert knee is not None
-    assert knee.at == 50
-
-
-def test_the_climb_goes_on_when_a_larger_step_does_not_confirm_the_knee() -> None:
-    jobs = {10: 10, 20: 20, 40: 22, 80: 80, 160: 90, 320: 91, 100: 85, 120: 88}
-    steps = climb(Plan(first=10, most=1000), lambda guests: make_step(guests, jobs[guests]))
-    assert [step.guests for step in steps] == sorted(jobs)
-    knee = find_knee(steps)
-    assert knee is not None
-    assert knee.at == 80
-
-
-def test_the_climb_ends_at_the_most_guests_when_there_is_no_knee() -> None:
-    steps = climb(Plan(first=10, most=50), lambda guests: make_step(guests, guests))
-    assert [step.guests for step in steps] == [10, 20, 40]
-
-
-def test_nothing_lies_between_neighbours() -> None:
-    knee = find_knee([make_step(1, 10), make_step(2, 10)])
-    assert knee is not None
-    assert plan_refinement(knee) == []
 
 
 def frame(seq: int, name: str, more: str = "", age_seconds: float = 0, job: str = JOB) -> bytes:
@@ -279,7 +167,7 @@ def test_a_run_in_which_one_event_went_wrong_fails_and_says_so(frames: Sequence[
 @pytest.mark.parametrize(
     "damage", [{"unjudged": 1}, {"trouble_count": 1}, {"visits": 0}, {"broken": {"lost": 1}}], ids=str
 )
-def test_one_damaged_step_fails_the_run(damage: dict[str, object]) -> None:
+def test_one_damaged_step_fails_the_run(damage: dict[str, Any]) -> None:
     assert make_result(*GROWING).passed
     assert not make_result(*GROWING, make_step(80, 36, **damage)).passed
     assert not make_result().passed
@@ -288,17 +176,30 @@ def test_one_damaged_step_fails_the_run(damage: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({}, "What gave out is the gateway's core: the gateway used 97% of its core, the client 20% of its own."),
+        (
+            {},
+            "What gave out is the gateway's core: with 80 guests the gateway used 97% of its core, the client 20% of "
+            "its own.",
+        ),
         ({"client": BUSY}, "this is not the gateway's knee"),
         ({"client": Core(0.1, 0.99)}, "Other programs had a part in it"),
         ({"gateway": IDLE}, "waited for something else"),
     ],
     ids=["gateway", "client", "others", "neither"],
 )
-def test_the_report_names_the_knee_and_what_gave_out(change: dict[str, object], says: str) -> None:
+def test_the_report_names_the_knee_and_what_gave_out(change: dict[str, Any], says: str) -> None:
     run = make_result(*GROWING, make_step(80, 36, **change))
     assert name_knee(run).startswith("The knee is at 40 guests: 35 finished jobs/s")
     assert says in name_knee(run)
+
+
+def test_the_report_names_the_rule_that_the_step_past_the_knee_broke() -> None:
+    assert "with 80 guests, the rule of yield is broken: +100% guests" in name_knee(
+        make_result(*GROWING, make_step(80, 36))
+    )
+    assert "with 80 guests, the rule of waiting is broken: by the p95" in name_knee(
+        make_result(*GROWING, make_step(80, 70, {Clock.FIRST_RESULT: 500}))
+    )
 
 
 def test_the_report_says_when_there_was_no_knee_and_when_others_were_at_work() -> None:
@@ -325,6 +226,29 @@ def test_both_reports_tell_every_step_and_what_went_wrong(render: Callable[[Resu
         assert f"{step.jobs_per_s:.1f}" in text
 
 
+@pytest.mark.parametrize("render", [render_lines, render_page])
+def test_both_reports_tell_the_window_and_the_source(render: Callable[[Result], str]) -> None:
+    run = make_result(*GROWING)
+    assert "measured for 10 s, after all guests had come. Made with commit 0123456789." in render(run)
+    edited = replace(run, seconds=6, source=Source("0123456789", 3))
+    assert "measured for 6 s" in render(edited)
+    assert "commit 0123456789, with uncommitted changes to 3 files." in render(edited)
+
+
+def test_the_readme_keeps_everything_but_the_knee() -> None:
+    run = make_result(*GROWING, make_step(80, 36))
+    text = with_knee("before\n<!-- knee -->\nold\n<!-- /knee -->\nafter\n", run, "2026-01-01")
+    assert text.startswith("before\n<!-- knee -->\n")
+    assert text.endswith("<!-- /knee -->\nafter\n")
+    assert "old" not in text
+    for part in ("**40 realistic guests**", "35 finished jobs/s", "10 s a step", "commit 0123456789", "knee.md"):
+        assert part in " ".join(text.split())
+    assert all(len(line) <= 120 for line in text.splitlines())
+    assert with_knee(text, run, "2026-01-01") == text
+    assert "the most that were tried" in " ".join(with_knee(text, make_result(*GROWING), "2026-01-01").split())
+    assert with_knee("no marks", run, "2026-01-01") == "no marks"
+
+
 def test_the_page_marks_the_knee_holds_the_picture_and_escapes_what_gateways_say() -> None:
     page = render_page(make_result(*GROWING, make_step(80, 36, trouble_count=1, troubles=["status <500>"])))
     assert page.count("<tr class=knee><td>40</td>") == 1
@@ -343,6 +267,13 @@ def test_the_picture_marks_the_knee_and_is_the_same_for_the_same_figures() -> No
     assert draw(run) == draw(run)
 
 
+def test_the_axis_names_the_knee_and_no_number_over_another() -> None:
+    guests = [10, 20, 40, 80, 100, 110, 120, 160, 320]
+    assert choose_ticks(guests, 110) == [10, 20, 40, 80, 110, 160, 320]
+    assert choose_ticks(guests, 100) == [10, 20, 40, 100, 160, 320]
+    assert choose_ticks([10], 10) == [10]
+
+
 def test_there_is_a_picture_of_a_run_in_which_nothing_came() -> None:
     pytest.importorskip("matplotlib", reason="only the bench extra has matplotlib")
-    assert "<svg" in draw(make_result(make_step(10, 0, first_event_p95=0)))
+    assert "<svg" in draw(make_result(make_step(10, 0, {Clock.FIRST_EVENT: 0, Clock.FIRST_RESULT: 0})))

@@ -6,7 +6,7 @@ import pytest
 
 from loadtests.bench.growth import growth_figures
 from loadtests.bench.rounds import Load, Round, check
-from loadtests.bench.whole import percentile, throughput_figures
+from loadtests.bench.whole import better_of, percentile, throughput_figures
 from loadtests.probe import ProbeError, Watched
 
 SEEN = Watched(0.0, 1.0, 2.0, 2.0, 160, 179, "completed", "s", ())
@@ -29,9 +29,16 @@ def test_figures_are_medians_of_the_rounds() -> None:
 
 def test_growth_is_held_against_the_plain_rounds() -> None:
     plain = [Round(1000, 0.10, cpu, 0) for cpu in (0.04, 0.05, 0.90)]
-    figures = growth_figures(plain, {"sessions": [Round(10_000, 1.5, 0.6, 0)]})
+    figures = growth_figures(plain, {"sessions": [Round(10_000, 1.5, 0.6, 0.36)]})
+    assert figures["client_share"] == pytest.approx(0.2)
     assert figures["sessions_cpu_x"] == pytest.approx(1.2)
     assert figures["sessions_wall_x"] == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize(("of_10", "of_50"), [(700.0, 800.0), (800.0, 700.0)])
+def test_we_are_held_against_the_better_rate_of_the_plain_way(of_10: float, of_50: float) -> None:
+    figures = better_of({"results_per_s": of_10}, Round(round(of_50 * 2), 2.0, 0, 0))
+    assert figures == {"results_per_s": 800.0, "results_per_s_of_10": of_10, "results_per_s_of_50": of_50}
 
 
 @pytest.mark.parametrize(("share", "value"), [(0.5, 50), (0.99, 99), (1.0, 100), (0.001, 1)])

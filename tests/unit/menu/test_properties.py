@@ -52,7 +52,7 @@ PRICES = st.one_of(st.none(), st.text(max_size=100), st.lists(PRICE_PIECES, max_
 LANGUAGES = st.sampled_from(["en", "ja", "en-GB", "zh-Hant", "it", "fr", "es", "zh", "ko", "de", "ar", "sr-Latn-RS"])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(name=NAMES, price=PRICES, source=st.none() | LANGUAGES, target=LANGUAGES, category=st.none() | NAMES)
 def test_every_stage_answers_anything_in_its_shape(
     ask: Ask, name: str, price: str | None, source: str | None, target: str, category: str | None
@@ -64,7 +64,7 @@ def test_every_stage_answers_anything_in_its_shape(
         assert (result is None) == (confidence == 0.0)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(name=NAMES, target=LANGUAGES)
 def test_no_allergen_is_ever_said_to_be_absent(ask: Ask, name: str, target: str) -> None:
     result, _ = ask("allergens", name, target=target)
@@ -74,7 +74,7 @@ def test_no_allergen_is_ever_said_to_be_absent(ask: Ask, name: str, target: str)
         assert result["note"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(rest=NAMES, target=LANGUAGES)
 def test_every_card_is_small_well_formed_and_without_foreign_markup(ask: Ask, rest: str, target: str) -> None:
     result, _ = ask("image", f"親子丼 ({rest})", target=target)

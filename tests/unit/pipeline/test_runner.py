@@ -9,18 +9,20 @@ import orjson
 import pytest
 from sqlalchemy import select, update
 
+from infra.bus.base import Entry
 from infra.database.leases import Leases
 from infra.database.models import Event, Job, MenuItem, Stage
 from infra.database.repositories.inputs import JobInputs
 from infra.database.state import JobState
 from infra.providers.base import Answer, Failure, ProviderError, ProviderRejected, StageCall
 from infra.settings import ProcessingSettings, Settings
-from pipeline import runner
+from pipeline import recorder, runner
 from pipeline.inputs import Inputs
 from pipeline.runner import Runner
 from pipeline.submission import NewJob, Submit
 from pipeline.transitions import Cancel
 from tests.database import Store
+from tests.waiting import wait_for
 
 Script = Callable[[StageCall], AsyncIterator[Answer | Failure]]
 STAGE = "translation"
@@ -79,6 +81,11 @@ class Run:
         async with self.store.database.read() as connection:
             found = await connection.scalars(select(Event.type).where(Event.seq > 2).order_by(Event.seq))
             return [name.removeprefix("stage.") for name in found]
+
+
+def updates(store: Store) -> list[Entry]:
+    """The results that were announced."""
+    return [entry for message in store.published for entry in message.entries if entry.type == "item.updated"]
 
 
 async def all_of_it(call: StageCall) -> AsyncIterator[Answer | Failure]:
@@ -197,11 +204,11 @@ async def test_a_stage_that_takes_too_long_keeps_what_it_has(store: Store) -> No
         yield Answer(call.items[0].item_id, "rice bowl", 1.0)
         await asyncio.sleep(30)
 
-    run = await Run(store, ScriptedProvider(slow), stage_timeout_seconds=0.15).submit()
+    run = await Run(store, ScriptedProvider(slow), stage_timeout_seconds=1.5).submit()
     assert await run.attempt() == 0.0
     stage = await run.stage()
     assert (stage.status, stage.done) == ("retry_wait", 1)
-    assert stage.error == {"type": "timeout_error", "message": "The stage took longer than 0.15 s."}
+    assert stage.error == {"type": "timeout_error", "message": "The stage took longer than 1.5 s."}
     assert await run.filled() == [0]
 
 
@@ -281,13 +288,20 @@ async def test_a_lease_is_kept_while_the_provider_thinks_and_its_loss_stops_the_
 
     keeping = asyncio.create_task(run.runner.keep_leases(stop))
     await begun.wait()
-    await asyncio.sleep(0.5)
-    assert await Leases(store.database).claimable(60_000, 100) == [], "the lease is alive after its first length"
+    await wait_for(lambda: bool(updates(store)))  # the first answer's commit is the last that the run itself makes
+    first = (await run.stage()).lease_until
+
+    async def is_extended() -> bool:
+        """Whether the lease goes beyond its first length, and is alive."""
+        until: int = (await run.stage()).lease_until
+        return until >= first + 300 and await Leases(store.database).claimable(60_000, 100) == []
+
+    await wait_for(is_extended)
     async with store.database.write() as connection:
         taken = update(Stage).where(Stage.name == STAGE).values(lease_token="another", lease_until=2**60)
         await connection.execute(taken)
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(running, 5)
+        await asyncio.wait_for(running, 20)
     keeping.cancel()
     assert stopped == [(run.job.id, STAGE)]
     assert (await run.stage()).lease_token == "another", "the other run keeps its lease"
@@ -307,7 +321,7 @@ async def test_a_stage_need_not_wait_for_the_database(store: Store) -> None:
 
     async def script(call: StageCall) -> AsyncIterator[Answer | Failure]:
         yield Answer(call.items[0].item_id, "first", 1.0)
-        await asyncio.sleep(0.1)  # its commit has ended
+        await wait_for(lambda: bool(updates(store)))  # its commit has ended
         other = sqlite3.connect(str(store.database.url.database), isolation_level=None, check_same_thread=False)
         other.execute("BEGIN IMMEDIATE")
         held.append(other)
@@ -317,7 +331,7 @@ async def test_a_stage_need_not_wait_for_the_database(store: Store) -> None:
 
     run = await Run(store, ScriptedProvider(script)).submit()
     running = asyncio.create_task(run.attempt())
-    await asyncio.wait_for(taken.wait(), 2)
+    await asyncio.wait_for(taken.wait(), 20)
     held[0].execute("COMMIT")
     held[0].close()
     assert await running is None
@@ -340,14 +354,16 @@ async def test_a_result_too_large_for_an_event_is_in_the_row_and_referred_to(sto
     assert sent["reference"]["url"] == f"/v1/jobs/{run.job.id}"
 
 
-async def test_the_first_answer_is_announced_before_the_provider_looks_for_the_others(store: Store) -> None:
+async def test_the_first_answer_is_announced_before_the_provider_looks_for_the_others(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "FIRST_ANSWER_SECONDS", 20.0)  # however slow this machine's disk is now
     announced: list[int] = []
 
     async def script(call: StageCall) -> AsyncIterator[Answer | Failure]:
         for item in call.items:
             yield Answer(item.item_id, "rice bowl", 1.0)
-            types = [entry.type for message in store.published for entry in message.entries]
-            announced.append(types.count("item.updated"))
+            announced.append(len(updates(store)))
 
     run = await Run(store, ScriptedProvider(script)).submit()
     assert await run.attempt() is None

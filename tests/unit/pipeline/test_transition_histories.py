@@ -298,4 +298,4 @@ JOB_COLUMNS = ("status", "run", "remaining", "started_at", "finished_at")
 ENDINGS = tuple(f"job.{status}" for status in TERMINAL)
 
 TestJobHistories = JobHistories.TestCase
-TestJobHistories.settings = settings(max_examples=80, stateful_step_count=60, deadline=None)
+TestJobHistories.settings = settings(max_examples=80, stateful_step_count=60)

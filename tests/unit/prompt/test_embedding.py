@@ -40,7 +40,7 @@ def stored(prompt_id: str, text: str) -> StoredPrompt:
 
 
 @given(text=st.one_of(TEXTS, st.text(max_size=200)))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_vector_has_256_finite_dimensions_and_norm_one_or_is_all_zeros(text: str) -> None:
     vector = embed_text(text)
     assert len(vector) == 256

@@ -125,7 +125,7 @@ def test_a_prompt_that_would_explode_is_not_rendered() -> None:
 
 
 @given(text=st.text(max_size=50), value=st.text(max_size=20), name=st.text(max_size=20))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_contains_and_not_contains_never_agree(text: str, value: str, name: str) -> None:
     case = run(text + "{{name}}", Assertion("contains", value), Assertion("not_contains", value), name=name)
     first, second = (assertion["passed"] for assertion in case["assertions"][-2:])
@@ -133,6 +133,6 @@ def test_contains_and_not_contains_never_agree(text: str, value: str, name: str)
 
 
 @given(pattern=st.text(max_size=30), text=st.text(max_size=50))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_pattern_passes_or_fails_and_never_raises(pattern: str, text: str) -> None:
     assert run("{{t}}", Assertion("regex", pattern), t=text)["assertions"][-1]["detail"]

@@ -36,7 +36,7 @@ def test_the_registry_has_the_eight_stages_in_the_contract_s_order() -> None:
 
 @pytest.mark.parametrize("stage", NAMES)
 @given(text=TEXTS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_text_gets_an_answer_of_the_stage_s_shape(stage: str, text: str) -> None:
     result, confidence = ask(stage, text, cases=(CASE,))
     if result is None:
@@ -45,7 +45,7 @@ def test_any_text_gets_an_answer_of_the_stage_s_shape(stage: str, text: str) -> 
 
 @pytest.mark.parametrize("stage", NAMES)
 @given(text=TEXTS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_the_same_text_gets_the_same_answer(stage: str, text: str) -> None:
     assert ask(stage, text, cases=(CASE,)) == ask(stage, text, cases=(CASE,))
 
@@ -113,7 +113,7 @@ SECRETS = st.one_of(
     before=st.sampled_from(["", "Summarise: ", "{{ key | ", "秘密は"]),
     after=st.sampled_from([" now", " }}", "\n"]),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_secret_never_leaves_the_stages_that_do_not_carry_the_text_itself(
     secret: str, before: str, after: str
 ) -> None:

@@ -97,7 +97,7 @@ def test_japanese_terms_lose_the_words_that_prompts_are_made_of() -> None:
 
 
 @given(text=TEXTS, title=TEXTS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_there_are_at_most_eight_different_tags(text: str, title: str) -> None:
     tags = ask("tags", text, title=title)[0]["tags"]
     assert len(tags) == len(set(tags)) <= 8

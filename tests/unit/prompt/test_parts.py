@@ -117,7 +117,7 @@ def test_an_empty_slot_is_not_yet_a_part() -> None:
 
 
 @given(text=TEXTS.filter(bool))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_improving_an_improved_prompt_adds_nothing(text: str) -> None:
     once = ask("improvement", text)[0]
     assert text in once["content"]

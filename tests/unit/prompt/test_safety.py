@@ -180,7 +180,7 @@ def test_nothing_found_is_an_empty_list_and_little_confidence() -> None:
 
 
 @given(text=TEXTS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_spans_are_inside_the_text_in_order_and_not_empty(text: str) -> None:
     findings = ask("safety", text)[0]["findings"]
     assert all(0 <= finding["start"] < finding["end"] <= len(text) for finding in findings)

@@ -128,7 +128,7 @@ def test_a_generated_template_gives_a_bounded_schema() -> None:
 
 
 @given(text=st.one_of(TEXTS, st.text(alphabet="{}|$ ab_1\n`", max_size=60)))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_text_gives_a_valid_schema_and_spans_that_hold_their_placeholder(text: str) -> None:
     schema = schema_of(text)
     Draft202012Validator.check_schema(schema)

@@ -236,6 +236,4 @@ class ChannelHistories(RuleBasedStateMachine):
 def test_every_cursor_ends_with_all_events_in_order_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gateway.streaming.pages, "PAGE_EVENTS", SMALL_PAGE_EVENTS)
     monkeypatch.setattr(gateway.streaming.batch, "MOST_BATCH_BYTES", SMALL_BATCH_BYTES)
-    run_state_machine_as_test(
-        ChannelHistories, settings=settings(max_examples=120, stateful_step_count=40, deadline=None)
-    )
+    run_state_machine_as_test(ChannelHistories, settings=settings(max_examples=120, stateful_step_count=40))

@@ -339,6 +339,4 @@ class CrowdHistories(RuleBasedStateMachine):
 def test_every_browser_of_a_crowd_gets_all_events_in_order_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gateway.streaming.pages, "PAGE_EVENTS", SMALL_PAGE_EVENTS)
     monkeypatch.setattr(gateway.streaming.batch, "MOST_BATCH_BYTES", SMALL_BATCH_BYTES)
-    run_state_machine_as_test(
-        CrowdHistories, settings=settings(max_examples=250, stateful_step_count=40, deadline=None)
-    )
+    run_state_machine_as_test(CrowdHistories, settings=settings(max_examples=250, stateful_step_count=40))

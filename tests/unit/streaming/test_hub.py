@@ -81,15 +81,20 @@ async def test_browsers_that_come_together_share_one_channel(house: House) -> No
 async def test_a_commit_while_the_channel_joins_is_not_lost(house: House) -> None:
     session_id = await house.submit()
     for _ in range(10):
+        committed = asyncio.Event()
 
-        async def look() -> list[str]:
+        async def look(committed: asyncio.Event) -> list[str]:
             async with house.hub.open(session_id) as channel:
-                await asyncio.sleep(0.01)
+                await committed.wait()
                 batch = await Cursor(channel, 0).advance()
                 assert batch is not None
                 return [event.name for event in dispatch(batch.frames)]
 
-        seen, _ = await asyncio.gather(look(), house.submit(session_id))
+        async def submit(committed: asyncio.Event) -> None:
+            await house.submit(session_id)
+            committed.set()
+
+        seen, _ = await asyncio.gather(look(committed), submit(committed))
         assert len(seen) == house.metric("stagecast_events_committed_total")
         await house.hub.close()
     assert house.metric("stagecast_gap_repairs_total", cause="sweep") == 0, "it waited for the channel"
@@ -142,8 +147,18 @@ async def test_a_session_without_browsers_is_let_go(house: House, monkeypatch: p
     monkeypatch.setattr(gateway.streaming.hub, "LINGER_SECONDS", 0.0)
     session_id = await house.submit()
     async with house.hub.open(session_id) as before:
+        swept = asyncio.Event()
+        positions = EventLog.positions
+
+        async def look(log: EventLog, session_ids: Sequence[str]) -> dict[str, LogPosition]:
+            swept.set()
+            return await positions(log, session_ids)
+
+        # A sweep looks at the heads after it has closed what is idle.
+        monkeypatch.setattr(EventLog, "positions", look)
         house.hub.gap_possible()
-        await asyncio.sleep(0.05)
+        async with asyncio.timeout(20):
+            await swept.wait()
         assert house.metric("stagecast_channels") == 1, "somebody reads it"
     house.hub.gap_possible()
     await wait_for(lambda: house.metric("stagecast_channels") == 0)
@@ -232,7 +247,7 @@ async def test_what_is_committed_while_the_head_is_being_read_is_in_the_channel_
             return await Cursor(channel, 1).advance()
 
     opening = asyncio.create_task(first_batch())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await log.asked.wait()
         await house.submit(session_id)
         log.gate.set()
@@ -290,11 +305,16 @@ async def test_sessions_that_are_opened_in_the_same_moment_are_looked_up_by_one_
 
 
 class SlowBus(MemoryBus):
-    """A bus whose unsubscribing takes a moment, as that of Redis does."""
+    """A bus whose unsubscribing, once it has begun, lasts until it may end; that of Redis takes a moment, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began, self.may_end = asyncio.Event(), asyncio.Event()
 
     async def unsubscribe(self, session_id: str) -> None:
         await super().unsubscribe(session_id)
-        await asyncio.sleep(0.05)
+        self.began.set()
+        await self.may_end.wait()
 
 
 async def test_a_browser_that_comes_back_while_lost_channels_are_closed_keeps_its_new_one(tmp_path: Path) -> None:
@@ -307,9 +327,11 @@ async def test_a_browser_that_comes_back_while_lost_channels_are_closed_keeps_it
             for one in sessions:
                 (await stack.enter_async_context(house.hub.open(one))).lose()
         house.hub.gap_possible()
-        await asyncio.sleep(0.02)  # the first of them is being closed
+        async with asyncio.timeout(20):
+            await bus.began.wait()  # the first of them is being closed
         last = sessions[-1]
         async with house.hub.open(last) as channel:
+            bus.may_end.set()
             await wait_for(lambda: house.metric("stagecast_channels") == 1)
             await house.submit(last)
             await wait_for(lambda: channel.head == 2)

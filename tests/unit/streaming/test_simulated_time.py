@@ -71,7 +71,7 @@ async def live_through(seed: int, sse: SseSettings, held: bool) -> World:
 
 @EACH_WAY
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_whatever_is_cut_or_lost_every_browser_has_all_events_once_in_order_and_in_time(held: bool, seed: int) -> None:
     async def live() -> None:
         world = await live_through(seed, SSE, held)
@@ -90,7 +90,7 @@ def test_whatever_is_cut_or_lost_every_browser_has_all_events_once_in_order_and_
 
 @EACH_WAY
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_streams_beat_live_their_age_and_end_between_events_with_the_proof(held: bool, seed: int) -> None:
     async def live() -> None:
         world = await live_through(seed, SSE, held)

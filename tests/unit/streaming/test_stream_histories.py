@@ -471,6 +471,4 @@ def test_every_browser_ends_with_all_events_in_order_once(tmp_path: Path, monkey
     monkeypatch.setattr(StreamHistories, "template", make_sqlite_template(tmp_path), raising=False)
     monkeypatch.setattr(gateway.streaming.pages, "PAGE_EVENTS", SMALL_PAGE_EVENTS)
     monkeypatch.setattr(gateway.streaming.batch, "MOST_BATCH_BYTES", SMALL_BATCH_BYTES)
-    run_state_machine_as_test(
-        StreamHistories, settings=settings(max_examples=35, stateful_step_count=50, deadline=None)
-    )
+    run_state_machine_as_test(StreamHistories, settings=settings(max_examples=35, stateful_step_count=50))
