@@ -31,6 +31,8 @@ LOG_TAIL_LINES = 30
 # Below Linux's ephemeral range (32768 and up): otherwise an outgoing connection may take the port while its server is
 # down, and a client that reconnects in a loop can even connect to itself.
 PORTS = range(20_000, 32_000)
+# A port that nobody listens on yet is somebody's all the same.
+_given: set[int] = set()
 
 
 class ServerError(Exception):
@@ -38,12 +40,13 @@ class ServerError(Exception):
 
 
 def find_free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody listens on now, and that no outgoing connection will be given."""
-    for port in random.sample(PORTS, 200):
+    """A TCP port on 127.0.0.1 that nobody listens on now, and that neither another caller nor an outgoing connection gets."""
+    for port in random.sample([one for one in PORTS if one not in _given], 200):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with suppress(OSError):
                 probe.bind(("127.0.0.1", port))
+                _given.add(port)
                 return port
     raise ServerError("no free port found in 200 tries")
 
