@@ -40,7 +40,7 @@ class ServerError(Exception):
 
 
 def find_free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody listens on now, and that neither another caller nor an outgoing connection gets."""
+    """A TCP port on 127.0.0.1 that nobody listens on; no other caller and no outgoing connection gets it."""
     for port in random.sample([one for one in PORTS if one not in _given], 200):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

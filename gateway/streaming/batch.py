@@ -41,12 +41,17 @@ class Batch(msgspec.Struct, frozen=True, gc=False):
     @property
     def frames(self) -> bytes:
         """The frames by themselves: a copy."""
-        return self.chunk[self.chunk.index(b"\n") + 1 : -2] if self.chunk else b""
+        return unchunked(self.chunk)
 
 
 def chunked(frames: bytes) -> bytes:
     """Frames as one chunk of an HTTP/1.1 body (RFC 9112, 7.1)."""
     return b"%x\r\n%b\r\n" % (len(frames), frames)
+
+
+def unchunked(chunk: bytes) -> bytes:
+    """The frames in a chunk: a copy."""
+    return chunk[chunk.index(b"\n") + 1 : -2] if chunk else b""
 
 
 def keep(epoch: str, seq: int, entry: Entry, committed_at_us: int = 0) -> Kept:

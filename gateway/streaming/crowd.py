@@ -17,8 +17,8 @@ class Member(Protocol):
     """A browser in a crowd. All calls are made from the event loop and must not block."""
 
     @property
-    def take(self) -> Callable[[Batch], None]:
-        """Writes a batch. The member may leave the crowd during the call; the batch counts as taken all the same."""
+    def take(self) -> Callable[[bytes], None]:
+        """Writes a chunk. The member may leave the crowd during the call; the chunk counts as taken all the same."""
         ...
 
     def finish(self, status: str) -> None:
@@ -44,7 +44,7 @@ class Crowd:
         self.seq = seq
         self.last_event = 0
         self.ended: str | None = None
-        self.members: dict[Member, Callable[[Batch], None]] = {}
+        self.members: dict[Member, Callable[[bytes], None]] = {}
         self._head: tuple[Position, bytes] | None = None
 
     def take(self, batch: Batch) -> int:
@@ -55,9 +55,9 @@ class Crowd:
         self.last_event = batch.last_event
         self.ended = batch.terminal if self.job_id is not None else None
         # A copy: whoever can't take more leaves in the middle of it.
-        takes = tuple(self.members.values())
+        takes, chunk = tuple(self.members.values()), batch.chunk
         for take in takes:
-            take(batch)
+            take(chunk)
         return batch.count * len(takes)
 
     def head_frame(self, head: Position) -> bytes:

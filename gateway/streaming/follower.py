@@ -120,7 +120,7 @@ class Follower:
         if len(batch.chunk) > SLICE_BYTES:
             await self._write(batch.frames)
             return
-        self._outlet.deliver(batch)
+        self._outlet.take(batch.chunk)
         await self._have_taken()
 
     async def _write(self, frames: bytes) -> None:
@@ -169,9 +169,9 @@ class Follower:
             self._cursor.channel.leave(self, crowd)
 
     @property
-    def take(self) -> Callable[[Batch], None]:
-        """How the crowd writes a batch: straight to the outlet."""
-        return self._outlet.deliver
+    def take(self) -> Callable[[bytes], None]:
+        """How the crowd writes a chunk: straight to the outlet."""
+        return self._outlet.take
 
     def finish(self, status: str) -> None:
         """The followed job has ended with this status, and all of it has been written."""

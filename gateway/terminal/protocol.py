@@ -18,6 +18,7 @@
 
 import asyncio
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import httptools
@@ -28,7 +29,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from gateway.problems import MEDIA_TYPE, problem_body
-from gateway.streaming.batch import Batch, chunked
+from gateway.streaming.batch import chunked
 from gateway.streaming.outlet import HOLD, Stream
 
 MOST_HEAD_BYTES = 65_536
@@ -116,12 +117,17 @@ class BoundedProtocol(HttpToolsProtocol):
             self.flow.resume_reading()  # a body that nobody wants has stopped it, and the disconnect would go unnoticed
         if cycle.disconnected or self.transport.is_closing():
             self._held.lose()
+        else:
+            # uvloop writes at once what would be above the limit, and the rest in a second walk over all streams: 5 %
+            # of an event at 8,000 browsers (P4). What a client does not take at once makes it a slow one.
+            self.transport.set_write_buffer_limits(high=0)
         return self._held
 
     def end_held(self, keep_alive: bool) -> None:
         """The held response has been written; the connection is free for the next request, or closed."""
         self._held = None
         if keep_alive:
+            self.transport.set_write_buffer_limits()
             self.on_response_complete()
         else:
             self.transport.close()
@@ -250,9 +256,9 @@ class HeldResponse:
         if self._protocol is None:
             self.lose()
 
-    def deliver(self, batch: Batch) -> None:
-        if self._protocol is not None:
-            self._transport.write(batch.chunk)
+    @property
+    def take(self) -> Callable[[bytes], None]:
+        return _drop if self._protocol is None else self._transport.write
 
     def write(self, frames: bytes) -> None:
         if self._protocol is not None and frames:
@@ -284,6 +290,10 @@ class HeldResponse:
         stream, self._protocol, self._stream = self._stream, None, None
         if stream is not None:
             stream.gone()
+
+
+def _drop(_chunk: bytes) -> None:
+    """For who is gone already."""
 
 
 class _HeadTooLarge(Exception):

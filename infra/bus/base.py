@@ -23,7 +23,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 class Message(msgspec.Struct, frozen=True, gc=False):
     """Consecutive events of one session, numbered from `first_seq`.
 
-    `committed_at_us` is when their transaction numbered them, just before its COMMIT, in unix microseconds; 0: not known.
+    `committed_at_us` is when their transaction numbered them, just before its COMMIT, in unix microseconds; or 0.
     """
 
     session_id: str

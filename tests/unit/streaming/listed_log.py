@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from gateway.streaming.batch import Batch
+from gateway.streaming.batch import unchunked
 from gateway.streaming.budget import Budget
 from gateway.streaming.channel import Channel
 from gateway.streaming.pages import Pages
@@ -20,16 +20,16 @@ JOBS = tuple(name * 26 for name in "abc")
 class Listener:
     """A live browser that writes down what it is given."""
 
-    batches: list[Batch] = field(default_factory=list)
+    chunks: list[bytes] = field(default_factory=list)
     finished: str | None = None
     lost: bool = False
 
     @property
     def numbers(self) -> list[int]:
-        return [event.seq for batch in self.batches for event in dispatch(batch.frames)]
+        return [event.seq for chunk in self.chunks for event in dispatch(unchunked(chunk))]
 
-    def take(self, batch: Batch) -> None:
-        self.batches.append(batch)
+    def take(self, chunk: bytes) -> None:
+        self.chunks.append(chunk)
 
     def finish(self, status: str) -> None:
         self.finished = status

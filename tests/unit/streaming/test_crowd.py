@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 import gateway.streaming.batch
-from gateway.streaming.batch import Batch
 from gateway.streaming.channel import Channel
 from gateway.streaming.crowd import Crowd
 from gateway.streaming.cursor import Cursor
@@ -30,8 +29,8 @@ class Blocking(Listener):
     crowd: Crowd
     cursor: Cursor
 
-    def take(self, batch: Batch) -> None:
-        super().take(batch)
+    def take(self, chunk: bytes) -> None:
+        super().take(chunk)
         self.cursor.move_to(self.crowd.seq, self.crowd.last_event, self.crowd.ended)
         self.cursor.channel.leave(self, self.crowd)
 

@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 
 import gateway.streaming.batch
 import gateway.streaming.pages
-from gateway.streaming.batch import Batch
+from gateway.streaming.batch import unchunked
 from gateway.streaming.budget import Budget
 from gateway.streaming.channel import Channel
 from gateway.streaming.crowd import Crowd
@@ -78,19 +78,19 @@ class Browser:
     def over(self) -> bool:
         return self.lost or self.status is not None
 
-    def take(self, batch: Batch) -> None:
+    def take(self, chunk: bytes) -> None:
         assert self.crowd is not None, "written to although it is not live"
-        self._write(batch)
+        numbers = self._write(chunk)
+        assert not numbers or numbers[-1] == self.crowd.last_event
         self.patience -= 1
         if self.patience <= 0:
             self.step_out()
 
-    def _write(self, batch: Batch) -> None:
+    def _write(self, chunk: bytes) -> list[int]:
         assert not self.over, "written to although it is over"
-        numbers = [event.seq for event in dispatch(batch.frames)]
-        assert len(numbers) == batch.count
-        assert not numbers or numbers[-1] == batch.last_event
+        numbers = [event.seq for event in dispatch(unchunked(chunk))]
         self.got += numbers
+        return numbers
 
     def step_out(self) -> None:
         crowd, self.crowd = self.crowd, None
@@ -121,7 +121,9 @@ class Browser:
         if self.over:
             return True
         if batch is not None:
-            self._write(batch)
+            numbers = self._write(batch.chunk)
+            assert len(numbers) == batch.count
+            assert not numbers or numbers[-1] == batch.last_event
         elif self.cursor.ended is not None:
             self.finish(self.cursor.ended)
         elif self.cursor.seq <= self.channel.head:

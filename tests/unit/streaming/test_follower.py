@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 import gateway.streaming.flusher
-from gateway.streaming.batch import Batch
 from gateway.streaming.opening import Opener
 from gateway.streaming.position import parse_position
 from gateway.streaming.response import EventStream
@@ -372,7 +371,7 @@ async def test_a_database_that_is_away_tells_a_slow_browser_to_come_back() -> No
 class Broken:
     """A browser that can't be written to, which no outlet is."""
 
-    def take(self, batch: Batch) -> None:
+    def take(self, chunk: bytes) -> None:
         raise RuntimeError("broken")
 
     def finish(self, status: str) -> None: ...
