@@ -117,17 +117,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self.flow.resume_reading()  # a body that nobody wants has stopped it, and the disconnect would go unnoticed
         if cycle.disconnected or self.transport.is_closing():
             self._held.lose()
-        else:
-            # uvloop writes at once what would be above the limit, and the rest in a second walk over all streams: 5 %
-            # of an event at 8,000 browsers (P4). What a client does not take at once makes it a slow one.
-            self.transport.set_write_buffer_limits(high=0)
         return self._held
 
     def end_held(self, keep_alive: bool) -> None:
         """The held response has been written; the connection is free for the next request, or closed."""
         self._held = None
         if keep_alive:
-            self.transport.set_write_buffer_limits()
             self.on_response_complete()
         else:
             self.transport.close()

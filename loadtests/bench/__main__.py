@@ -84,9 +84,11 @@ def whole_outcomes(
     whole = []
     for bar, outcome in zip(bars, outcomes, strict=True):
         missing = lacks(outcome, bar.pairs)
+        absent = [goal.peer for goal in bar.goals if goal.limit is not None and goal.peer in outcome.absent]
         too_short = pairs is not None and pairs < bar.pairs
-        if too_short or (missing and not outcome.failures):
-            reason = "; ".join(missing) or f"{pairs} of {bar.pairs} rounds"
+        if too_short or absent or (missing and not outcome.failures):
+            without = [f"{name} is absent" for name in dict.fromkeys(absent)]
+            reason = "; ".join([*missing, *without]) or f"{pairs} of {bar.pairs} rounds"
             tell(f"{bar.name}: not written, something is missing: {reason}")
         else:
             whole.append(outcome)

@@ -17,7 +17,7 @@ def versions(hubs: Iterable[type[Hub]]) -> dict[str, str]:
     """By name: the hubs, the servers below them, and Python."""
     found = {"python": f"Python {platform.python_version()}"}
     for hub in hubs:
-        with suppress(Absent):
+        with suppress(Absent, ServerError, OSError, subprocess.SubprocessError):
             found[hub.name] = hub(1, Cores(None, None)).version()
     for server, program in (("Redis", "redis-server"), ("PostgreSQL", "postgres")):
         with suppress(ServerError, OSError, subprocess.SubprocessError):

@@ -104,14 +104,17 @@ def log(line: str) -> None:
 def write(result: Result, sheet: Sheet, usual: bool) -> None:
     """The report into loadtests/results/: JSON, Markdown, the picture, and a page with all of it.
 
-    The README shows only what `make knee` repeats: a `usual` run, without options, that passed.
+    What the README shows and links to is what `make knee` repeats: a `usual` run, without options, that passed. The
+    report of any other one has a name that git ignores.
     """
+    shown = usual and result.passed
+    name = result.name if shown else f"{result.name}-trial"
     sheet = replace(sheet, passed=result.passed, measured=result, lines=to_lines(result))
-    sheet.write(result.name)
+    sheet.write(name)
     picture = draw(result)
-    (RESULTS / f"{result.name}.svg").write_text(picture)
-    (RESULTS / f"{result.name}.html").write_text(to_html(result, sheet, picture))
-    if usual and result.passed:
+    (RESULTS / f"{name}.svg").write_text(picture)
+    (RESULTS / f"{name}.html").write_text(to_html(result, sheet, picture))
+    if shown:
         README.write_text(with_knee(README.read_text(), result, sheet.date))
     print(sheet.text)
 

@@ -26,6 +26,8 @@ class Source:
 
 def describe_source(root: Path) -> Source:
     """That of the working tree at `root`. Reports and other Markdown do not count as changes."""
+    if _ask_git(root, "rev-parse", "--show-prefix").strip():
+        return Source("", 0)  # an unpacked archive within somebody else's repository
     commit = _ask_git(root, "rev-parse", "--short=10", "HEAD")
     status = _ask_git(root, "status", "--porcelain", "--untracked-files=all", *_PROGRAMS_ONLY)
     return Source(commit.strip(), len(status.splitlines()))

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from infra.bus.base import Entry
 from infra.database.engine import Database
@@ -13,6 +13,8 @@ from infra.database.models import EVENT, JOB, SESSION
 from infra.database.repositories.snapshots import job_bodies, jobs_with_session
 
 SESSIONS_PER_PAGE = 200
+# It decodes a whole session between two statements, and has no locks that others would wait for.
+_NO_HURRY = text("SET LOCAL idle_in_transaction_session_timeout = 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class Audit:
 
     async def _session(self, session_id: str) -> AuditedSession:
         async with self._database.snapshot() as connection:
+            if not self._database.is_sqlite:
+                await connection.execute(_NO_HURRY)
             row = (await connection.execute(select(SESSION).where(SESSION.c.id == session_id))).one()
             events = await connection.execute(
                 select(EVENT.c.seq, EVENT.c.job_id, EVENT.c.type, EVENT.c.data)

@@ -134,10 +134,10 @@ class Nchan(Hub):
         return PostPublisher(self._nginx.port)
 
     def version(self) -> str:
+        modules_folder()
         package = subprocess.run(
             ["dpkg-query", "-W", "-f", "${Version}", "libnginx-mod-nchan"], capture_output=True, text=True, check=False
         )
-        modules_folder()
         return f"nchan {package.stdout.strip() or '(version unknown)'}, {nginx_version()}"
 
 

@@ -35,9 +35,6 @@ class SimulatedTransport(asyncio.Transport):
     def get_write_buffer_size(self) -> int:
         return len(self.buffer)
 
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Changes nothing: this transport's bound is the kernel's, which takes so much whatever the server keeps."""
-
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self._closing, "written to what is closed"
         self.buffer += data
