@@ -16,24 +16,12 @@ from infra.providers.base import Failure, Provider, ProviderError, ProviderRejec
 from infra.settings import Settings
 from infra.telemetry.metrics import Metrics
 from pipeline.inputs import Inputs, StageInput
+from pipeline.pace import Pace
 from pipeline.recorder import Recorder
 from pipeline.transitions import Claim, GiveUp, Lease, Release
 
 LONGEST_RETRY_DELAY_SECONDS = 60.0
 RELEASE_SECONDS = 3.0
-# All running stages together keep the loop for this share of each, and every one for one more answer: half a
-# millisecond when a single job runs, so that its first results are on their way soon, and four under load, where what
-# is answered in one go is committed in one go (64 stages: 20,000 results a second with half a millisecond, 27,000 with
-# two).
-BURST_SECONDS_A_STAGE = 0.00006
-LONGEST_BURST_SECONDS = 0.004
-# Between two bursts the loop is everybody else's for so long while only few stages run: a browser that opens its stream
-# needs some ten turns, and has its first result after 6 ms instead of 9. Under load there is work enough in between.
-PAUSE_SECONDS = 0.001
-FEW_STAGES = 16
-# Turns of the loop before a stage asks for its first answer: until the client that submitted has the address of the
-# stream, and has asked for it. Its first result comes 1 to 2 ms earlier than when the stages are asked at once.
-TURNS_OF_AN_ANSWER = 20
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -69,10 +57,7 @@ class Runner:
         self._metrics = metrics
         self._held: dict[str, Lease] = {}
         self._claimed: dict[tuple[str, str], Lease] = {}
-        self._rested_at = 0.0
-        self._turn = 0
-        self._turn_noted = False
-        self._rest_over: asyncio.Event | None = None
+        self._pace = Pace(self._held)
 
     @property
     def lease_ms(self) -> int:
@@ -172,15 +157,14 @@ class Runner:
         retryable = False
         try:
             async with asyncio.timeout(self._settings.stage_timeout_seconds) as deadline:
-                await self._begin_burst()
-                turn = self._note_turn()
+                await self._pace.begin()
+                turn = self._pace.note_turn()
                 for start in range(0, len(work.call.items), self._settings.batch_size):
                     batch = work.call.items[start : start + self._settings.batch_size]
                     async for answer in self._provider.answer(msgspec.structs.replace(work.call, items=batch)):
-                        # A provider that waits for its answers gives the loop its turns by itself.
-                        if turn == self._turn and self._is_burst_over():
-                            await self._rest()
-                        turn = self._note_turn()
+                        if self._pace.must_rest(turn):
+                            await self._pace.rest()
+                        turn = self._pace.note_turn()
                         if isinstance(answer, Failure):
                             failure = failure or answer.error
                             retryable = retryable or answer.error.retryable
@@ -214,50 +198,6 @@ class Runner:
             raise AttemptFailed(error, retryable=True) from error
         if failure is not None:
             raise AttemptFailed(failure, retryable)
-
-    def _is_burst_over(self) -> bool:
-        longest = min(len(self._held) * BURST_SECONDS_A_STAGE, LONGEST_BURST_SECONDS)
-        return time.perf_counter() - self._rested_at > longest
-
-    def _note_turn(self) -> int:
-        """The number of the loop's present turn; another one stands there as soon as the loop has had one."""
-        if not self._turn_noted:
-            self._turn_noted = True
-            asyncio.get_running_loop().call_soon(self._end_turn)
-        return self._turn
-
-    def _end_turn(self) -> None:
-        self._turn += 1
-        self._turn_noted = False
-
-    async def _begin_burst(self) -> None:
-        """Wait before the first answer: for the client's next request, and for a burst that is not over.
-
-        The client that submitted is about to open its stream, and would be behind eight first answers.
-        """
-        for _ in range(TURNS_OF_AN_ANSWER):
-            await asyncio.sleep(0)
-        if self._rest_over is None and time.perf_counter() - self._rested_at > PAUSE_SECONDS * 10:
-            self._rested_at = time.perf_counter()
-        if self._is_burst_over():
-            await self._rest()
-
-    async def _rest(self) -> None:
-        """Let everybody else have a turn, since a provider may answer a whole menu without ever waiting.
-
-        All stages that want to rest do so together: with a burst for each, eight stages kept the loop for eight bursts.
-        """
-        if self._rest_over is None:
-            self._rest_over = asyncio.Event()
-            pause = PAUSE_SECONDS if len(self._held) <= FEW_STAGES else 0
-            asyncio.get_running_loop().call_later(pause, self._end_rest)
-        await self._rest_over.wait()
-
-    def _end_rest(self) -> None:
-        self._rested_at = time.perf_counter()
-        rest_over, self._rest_over = self._rest_over, None
-        if rest_over is not None:
-            rest_over.set()
 
     async def _give_up(self, lease: Lease, failed: AttemptFailed) -> float | None:
         change = GiveUp(lease, _error_body(failed.error), failed.retryable, self._delay_ms(lease.attempt))

@@ -18,7 +18,6 @@
 
 import asyncio
 import weakref
-from collections.abc import Callable
 from typing import Any
 
 import httptools
@@ -29,8 +28,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from gateway.problems import MEDIA_TYPE, problem_body
-from gateway.streaming.batch import chunked
-from gateway.streaming.outlet import HOLD, Stream
+from gateway.streaming.outlet import HOLD
+from gateway.terminal.held import HeldResponse
 
 MOST_HEAD_BYTES = 65_536
 MOST_PIPELINED = 32
@@ -99,7 +98,7 @@ class BoundedProtocol(HttpToolsProtocol):
         here = weakref.ref(self)
         self.scope["extensions"] = {HOLD: lambda: _hold(here)}  # type: ignore[dict-item]  # uvicorn's type is narrow
 
-    def hold(self) -> "HeldResponse":
+    def hold(self) -> HeldResponse:
         """Take the response that has begun over from the request's task, which may end now."""
         cycle = self._running
         assert cycle is not None
@@ -221,74 +220,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def _hold(here: "weakref.ref[BoundedProtocol]") -> "HeldResponse":
+def _hold(here: "weakref.ref[BoundedProtocol]") -> HeldResponse:
     protocol = here()
     return HeldResponse(None) if protocol is None else protocol.hold()
-
-
-class HeldResponse:
-    """The outlet of a stream whose request is over: chunks, written straight to the transport."""
-
-    __slots__ = ("_protocol", "_stream", "_transport", "keep_alive")
-
-    def __init__(self, protocol: BoundedProtocol | None, keep_alive: bool = False) -> None:
-        self._protocol = protocol  # None: the connection is gone
-        if protocol is not None:
-            self._transport = protocol.transport
-        self._stream: Stream | None = None
-        self.keep_alive = keep_alive
-
-    @property
-    def is_blocked(self) -> bool:
-        return self._protocol is not None and self._protocol.flow.write_paused
-
-    @property
-    def waiting_bytes(self) -> int:
-        return 0 if self._protocol is None else self._transport.get_write_buffer_size()
-
-    def follow(self, stream: Stream) -> None:
-        self._stream = stream
-        if self._protocol is None:
-            self.lose()
-
-    @property
-    def take(self) -> Callable[[bytes], None]:
-        return _drop if self._protocol is None else self._transport.write
-
-    def write(self, frames: bytes) -> None:
-        if self._protocol is not None and frames:
-            self._transport.write(chunked(frames))
-
-    async def drain(self) -> None:
-        if self._protocol is not None:
-            await self._protocol.flow.drain()
-
-    def finish(self, frames: bytes) -> None:
-        if self._protocol is None:
-            return
-        self._transport.write((chunked(frames) if frames else b"") + b"0\r\n\r\n")
-        protocol, self._protocol, self._stream = self._protocol, None, None
-        protocol.end_held(self.keep_alive)
-
-    def abort(self) -> None:
-        if self._protocol is not None:
-            self._protocol, self._stream = None, None
-            self._transport.abort()
-
-    def block(self) -> None:
-        """From the connection: more than the high-water mark waits for the client."""
-        if self._stream is not None:
-            self._stream.blocked()
-
-    def lose(self) -> None:
-        """From the connection: it is over."""
-        stream, self._protocol, self._stream = self._stream, None, None
-        if stream is not None:
-            stream.gone()
-
-
-def _drop(_chunk: bytes) -> None:
-    """For who is gone already."""
 
 
 class _HeadTooLarge(Exception):

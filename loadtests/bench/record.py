@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 
 from loadtests.bench.bars import Outcome
-from loadtests.knee.source import describe_source
 from loadtests.report import Machine, describe_machine
+from loadtests.source import describe_source
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parents[1] / "results"

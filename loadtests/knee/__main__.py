@@ -22,11 +22,11 @@ from loadtests.knee.picture import draw
 from loadtests.knee.readme import with_knee
 from loadtests.knee.report import Result, to_html, to_lines
 from loadtests.knee.rules import find_knee, plan_refinement
-from loadtests.knee.source import describe_source
 from loadtests.knee.steps import Step
 from loadtests.knee.tally import Clock
 from loadtests.report import mask_url
 from loadtests.sheet import RESULTS, Sheet, begin_sheet
+from loadtests.source import describe_source
 from tests.gateway_process import GatewayProcess
 from tests.servers import RedisServer
 

@@ -17,10 +17,10 @@ from loadtests.knee.rules import (
     Knee,
     Limit,
 )
-from loadtests.knee.source import Source
 from loadtests.knee.steps import MOST_OTHERS, Quantiles, Step, slowest
 from loadtests.knee.tally import Clock, Count
 from loadtests.sheet import Sheet, table
+from loadtests.source import Source
 
 _PAGE = Path(__file__).with_name("report.html")
 

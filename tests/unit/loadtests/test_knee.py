@@ -12,10 +12,10 @@ from loadtests.knee.page import Page
 from loadtests.knee.picture import choose_ticks, draw
 from loadtests.knee.readme import with_knee
 from loadtests.knee.report import Result, name_knee, say_losses, say_others, to_html, to_lines
-from loadtests.knee.source import Source
 from loadtests.knee.steps import Core, Quantiles, Rest, measure_step, to_quantiles
 from loadtests.knee.tally import Clock, Count, Tally
 from loadtests.sheet import begin_sheet
+from loadtests.source import Source
 from tests.unit.loadtests.written_steps import BUSY, GROWING, IDLE, make_result, make_step
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n"

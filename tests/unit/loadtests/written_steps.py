@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from loadtests.knee.report import Result
 from loadtests.knee.rules import find_knee
-from loadtests.knee.source import Source
 from loadtests.knee.steps import Core, Quantiles, Rest, Step, measure_step
 from loadtests.knee.tally import Clock, Count, Tally
+from loadtests.source import Source
 
 BUSY, IDLE = Core(0.97, 0.98), Core(0.2, 0.22)
 

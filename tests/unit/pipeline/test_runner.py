@@ -16,7 +16,7 @@ from infra.database.repositories.inputs import JobInputs
 from infra.database.state import JobState
 from infra.providers.base import Answer, Failure, ProviderError, ProviderRejected, StageCall
 from infra.settings import ProcessingSettings, Settings
-from pipeline import recorder, runner
+from pipeline import recorder
 from pipeline.inputs import Inputs
 from pipeline.runner import Runner
 from pipeline.submission import NewJob, Submit
@@ -374,7 +374,7 @@ async def test_the_first_answer_is_announced_before_the_provider_looks_for_the_o
 async def test_a_provider_that_never_waits_lets_everybody_else_have_a_turn(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "LONGEST_BURST_SECONDS", 0.0)
+    monkeypatch.setattr("pipeline.pace.LONGEST_BURST_SECONDS", 0.0)
     items, turns = 100, 0
     seen: list[int] = []
 

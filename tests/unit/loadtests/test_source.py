@@ -1,14 +1,11 @@
-"""Reports of the knee say which source they were made with."""
+"""Reports say which source they were made with."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from loadtests.knee.source import Source, describe_source
-
-needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+from loadtests.source import Source, describe_source
 
 
 def git(root: Path, *words: str) -> str:
@@ -37,7 +34,6 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@needs_git
 def test_a_clean_tree_is_its_commit(tree: Path) -> None:
     source = describe_source(tree)
     assert source.commit
@@ -45,14 +41,12 @@ def test_a_clean_tree_is_its_commit(tree: Path) -> None:
     assert (source.changed, source.words) == (0, f"commit {source.commit}")
 
 
-@needs_git
 def test_programs_that_changed_and_new_ones_are_counted(tree: Path) -> None:
     (tree / "program.py").write_text("two\n")
     (tree / "new.py").write_text("one\n")
     assert describe_source(tree).words.endswith(", with uncommitted changes to 2 files")
 
 
-@needs_git
 def test_results_and_texts_are_no_part_of_the_program(tree: Path) -> None:
     (tree / "README.md").write_text("two\n")
     (tree / "loadtests" / "results" / "knee.json").write_text("two\n")
@@ -64,3 +58,7 @@ def test_without_a_repository_the_commit_is_not_known(tmp_path: Path, monkeypatc
     assert describe_source(tmp_path) == Source("", 0)
     monkeypatch.setenv("PATH", "")
     assert describe_source(tmp_path).words == "commit unknown (no git)"
+
+
+def test_a_folder_of_somebody_elses_repository_has_no_commit(tree: Path) -> None:
+    assert describe_source(tree / "loadtests") == Source("", 0)
