@@ -24,6 +24,7 @@ from loadtests.knee.report import Result, to_html, to_lines
 from loadtests.knee.rules import find_knee, plan_refinement
 from loadtests.knee.steps import Step
 from loadtests.knee.tally import Clock
+from loadtests.readme import README
 from loadtests.report import mask_url
 from loadtests.sheet import RESULTS, Sheet, begin_sheet
 from loadtests.source import describe_source
@@ -31,7 +32,6 @@ from tests.gateway_process import GatewayProcess
 from tests.servers import RedisServer
 
 ROOT = Path(__file__).parents[2]
-README = ROOT / "README.md"
 # Beyond the window: the ramp, and the last visits, each of which may take two minutes.
 LONGEST_STEP_SECONDS = 240.0
 # Three take a gap of a whole doubling to 15 % of the knee; more only when they move it.

@@ -1,20 +1,17 @@
 """The knee in the README, between two marks."""
 
-import re
 import textwrap
 
 from loadtests.knee.report import Result
 from loadtests.knee.tally import Clock
+from loadtests.readme import with_block
 
-BEGIN, END = "<!-- knee -->", "<!-- /knee -->"
 WIDTH = 120
-_BLOCK = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
 
 
 def with_knee(text: str, result: Result, date: str) -> str:
     """The text with what is between the marks made anew; unchanged when it has no marks."""
-    block = "\n".join([BEGIN, "", *_wrap(_say(result, date)), "", END])
-    return _BLOCK.sub(lambda _found: block, text)
+    return with_block(text, "knee", _wrap(_say(result, date)))
 
 
 def _say(result: Result, date: str) -> str:

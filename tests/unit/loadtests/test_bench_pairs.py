@@ -101,6 +101,16 @@ async def test_a_failed_run_is_reported_unless_the_call_was_for_fewer_rounds() -
         assert len(whole_outcomes([rated], [outcome], pairs, silent)) == written
 
 
+async def test_a_failure_of_ours_does_not_let_a_bar_without_its_peer_replace_a_row() -> None:
+    def measure(program: str, _pair: int) -> float:
+        raise Absent("not installed") if program == "peer" else RuntimeError("lost")
+
+    rated = bar(measure)
+    outcome = await take_turns(rated, tell=silent)
+    assert outcome.failures
+    assert whole_outcomes([rated], [outcome], None, silent) == []
+
+
 async def test_a_figure_without_a_limit_is_shown_and_never_reached_or_missed() -> None:
     shown = Goal("cost", Kind.RATIO, peer="peer")
     outcome = Outcome("P0", "", runs=[Run("ours", 0, {"cost": 3.0}), Run("peer", 0, {"cost": 1.0})])
